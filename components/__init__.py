@@ -1,0 +1,1 @@
+"""The relay: a Pulumi component and the pure core under it."""

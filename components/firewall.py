@@ -1,0 +1,38 @@
+"""The machine's own firewall: what may reach the relay itself, for IPv4 and IPv6.
+
+Policy stays ACCEPT and the drop is the last rule of a chain of our own, so that taking the chain
+away, or a failure to load it, locks nobody out.
+"""
+
+from __future__ import annotations
+
+from .model import Settings
+
+CHAIN = "RELAY-INPUT"
+
+
+def rules(settings: Settings, version: int) -> str:
+    """Input for ``iptables-restore --noflush`` (``version`` 4) or ``ip6tables-restore`` (6).
+
+    Forwarded ports need no rule here: they are DNATed and never meet INPUT.
+    """
+    icmp = "icmp" if version == 4 else "ipv6-icmp"  # for 6 that is neighbour discovery too
+    dhcp = "--sport 67 --dport 68" if version == 4 else "-d fe80::/10 --sport 547 --dport 546"
+    accepted = [
+        "-i lo",
+        "-m conntrack --ctstate ESTABLISHED,RELATED",
+        f"-p {icmp}",
+        f"-p udp {dhcp}",
+        f"-p tcp --dport {settings.ssh_port}",
+        f"-p udp --dport {settings.tunnel.port}",
+    ]
+    return "\n".join(
+        [
+            "*filter",
+            f":{CHAIN} - [0:0]",
+            *(f"-A {CHAIN} {match} -j ACCEPT" for match in accepted),
+            f"-A {CHAIN} -j DROP",
+            "COMMIT",
+            "",
+        ]
+    )

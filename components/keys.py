@@ -1,0 +1,118 @@
+"""Keys: what can be derived from 32 random bytes. No key is made here, and none is shown.
+
+``repr`` of every type that holds a private part leaves it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class WireGuardKey:
+    """A key pair as WireGuard writes it: base64 of 32 bytes each."""
+
+    public: str
+    private: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SshKey:
+    """An Ed25519 key pair: OpenSSH's private text, and the public line without a comment."""
+
+    public: str
+    private: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HomeKeys:
+    """A home's side of its tunnel. ``private`` is None where the home keeps it to itself."""
+
+    public: str
+    preshared: str = field(repr=False)
+    private: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class RelayKeys:
+    """All that a relay holds or is known by."""
+
+    wireguard: WireGuardKey
+    host: SshKey
+    management: SshKey
+    homes: dict[str, HomeKeys] = field(repr=False)
+
+
+def wireguard_key(seed: str) -> WireGuardKey:
+    """The key pair of a base64 seed of 32 random bytes, clamped as ``wg genkey`` does (RFC 7748).
+
+    Raises ValueError where the seed is not 32 bytes of base64.
+    """
+    raw = bytearray(_decode(seed))
+    raw[0] &= 248
+    raw[31] = (raw[31] & 127) | 64
+    public = X25519PrivateKey.from_private_bytes(bytes(raw)).public_key()
+    encoded = base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+    return WireGuardKey(public=encoded, private=base64.b64encode(raw).decode())
+
+
+def is_wireguard_key(text: str) -> bool:
+    """Whether it is base64 of exactly 32 bytes, as ``wg`` writes keys."""
+    try:
+        return len(text) == 44 and len(_decode(text)) == KEY_BYTES
+    except ValueError:
+        return False
+
+
+def ssh_key(seed: str) -> SshKey:
+    """The Ed25519 key pair of a base64 seed of 32 random bytes, the same text at every call.
+
+    OpenSSH's private format has a random check integer, and ``cryptography`` draws a new one at
+    each call; user-data that holds such a text would change at every run. So the container is
+    written here (openssh/PROTOCOL.key), with a check integer derived from the seed.
+    """
+    raw = _decode(seed)
+    public = (
+        Ed25519PrivateKey.from_private_bytes(raw)
+        .public_key()
+        .public_bytes(Encoding.Raw, PublicFormat.Raw)
+    )
+    kind = _string(b"ssh-ed25519")
+    blob = kind + _string(public)
+    check = hashlib.sha256(b"check" + raw).digest()[:4]
+    secret = check + check + blob + _string(raw + public) + _string(b"")
+    secret += bytes(range(1, 1 + -len(secret) % 8))
+    none = _string(b"none")
+    container = b"openssh-key-v1\0" + none + none + _string(b"")
+    container += struct.pack(">I", 1) + _string(blob) + _string(secret)
+    text = base64.b64encode(container).decode()
+    lines = [text[i : i + 70] for i in range(0, len(text), 70)]
+    begin, end = (f"-----{word} OPENSSH PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    return SshKey(
+        public=f"ssh-ed25519 {base64.b64encode(blob).decode()}",
+        private="\n".join([begin, *lines, end, ""]),
+    )
+
+
+def _string(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("a key is base64 of 32 bytes") from None
+    if len(raw) != KEY_BYTES:
+        raise ValueError("a key is base64 of 32 bytes")
+    return raw

@@ -1,0 +1,119 @@
+"""What a relay's host must hold, as one value; cloud-init and SSH only carry it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import firewall, rules, wireguard
+from .keys import RelayKeys
+from .model import Settings
+
+STATIC = Path(__file__).resolve().parent.parent / "cloud-init" / "host"
+LIB = "/usr/local/lib/cgnat-relay"
+PACKAGES = (
+    "wireguard-tools",  # wg, wg-quick and its unit
+    "iptables",  # the chains that accept
+    "nftables",  # the table that forwards
+    "unattended-upgrades",  # security updates without anyone's hand
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of root's: absolute path, mode as octal text, and content, which may be secret."""
+
+    path: str
+    content: str = field(repr=False)
+    mode: str = "0644"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files that change together and alone."""
+
+    name: str
+    files: tuple[File, ...]
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over paths, modes and contents."""
+        rows = [(f.path, f.mode, f.content) for f in self.files]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """Packages, parts and the units that are enabled and started, in order."""
+
+    packages: tuple[str, ...]
+    parts: tuple[Part, ...]
+    units: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files of all parts."""
+        return tuple(file for part in self.parts for file in part.files)
+
+
+def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
+    """The plan of a relay: parts base, firewall, tunnel, peers and rules."""
+    wg = settings.tunnel.interface
+    etc = f"/etc/wireguard/{wg}"
+    return HostPlan(
+        packages=PACKAGES,
+        parts=(
+            _base(settings),
+            Part(
+                "firewall",
+                (
+                    File("/etc/cgnat-relay/firewall.v4", firewall.rules(settings, 4)),
+                    File("/etc/cgnat-relay/firewall.v6", firewall.rules(settings, 6)),
+                    _static("firewall", f"{LIB}/firewall", "0755"),
+                    _static(
+                        "cgnat-relay-firewall.service",
+                        "/etc/systemd/system/cgnat-relay-firewall.service",
+                    ),
+                ),
+            ),
+            Part(
+                "tunnel",
+                (File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),),
+            ),
+            Part("peers", (File(f"{etc}.peers", wireguard.relay_peers(settings, keys), "0600"),)),
+            Part(
+                "rules",
+                (
+                    File(f"{etc}.nft", rules.nat(settings), "0600"),
+                    File(f"{etc}.iptables", rules.filter_rules(settings), "0600"),
+                ),
+            ),
+        ),
+        units=("cgnat-relay-firewall.service", f"wg-quick@{wg}.service"),
+    )
+
+
+def _base(settings: Settings) -> Part:
+    sshd = [
+        "PasswordAuthentication no",
+        "KbdInteractiveAuthentication no",
+        "PermitRootLogin prohibit-password",
+        f"Port {settings.ssh_port}",
+        "",
+    ]
+    return Part(
+        "base",
+        (
+            File("/etc/sysctl.d/60-cgnat-relay.conf", "net.ipv4.ip_forward = 1\n"),
+            # sshd takes the first value it meets: this must sort before a provider's own file.
+            File("/etc/ssh/sshd_config.d/10-cgnat-relay.conf", "\n".join(sshd), "0600"),
+            _static("apt.conf", "/etc/apt/apt.conf.d/52cgnat-relay"),
+            _static("setup", f"{LIB}/setup", "0755"),
+        ),
+    )
+
+
+def _static(name: str, path: str, mode: str = "0644") -> File:
+    return File(path, (STATIC / name).read_text(), mode)
