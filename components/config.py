@@ -36,10 +36,10 @@ def read(
     ``networks`` are those that the machine itself is on; the tunnel must not overlap them.
     """
     before = len(faults.faults)
-    _known(raw, KEYS, "", faults)
+    known(raw, KEYS, "", faults)
     tunnel = _tunnel(raw.get("tunnel"), tuple(networks), faults)
     ssh = _section(raw.get("ssh"), "ssh", SSH_KEYS, faults)
-    ssh_port = _integer(ssh.get("port", 22), "ssh.port", 1, 65535, faults)
+    ssh_port = integer(ssh.get("port", 22), "ssh.port", 1, 65535, faults)
     declared: list[tuple[str, Forward]] = []
     homes = _homes(raw.get("homes"), tunnel.network, declared, faults)
     _overlaps(declared, tunnel, ssh_port, faults)
@@ -54,9 +54,9 @@ def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector)
     default = Tunnel(DEFAULT_NETWORK)
     return Tunnel(
         network=_network(raw.get("network", str(DEFAULT_NETWORK)), networks, faults),
-        port=_integer(raw.get("port", default.port), "tunnel.port", 1, 65535, faults),
-        mtu=_integer(raw.get("mtu", default.mtu), "tunnel.mtu", *MTU, faults),
-        keepalive=_integer(
+        port=integer(raw.get("port", default.port), "tunnel.port", 1, 65535, faults),
+        mtu=integer(raw.get("mtu", default.mtu), "tunnel.mtu", *MTU, faults),
+        keepalive=integer(
             raw.get("keepalive", default.keepalive), "tunnel.keepalive", 1, 120, faults
         ),
     )
@@ -235,16 +235,15 @@ def _overlaps(
     for path, forward in declared:
         for protocol, ports, owner, fix in owned:
             if forward.protocol is protocol and forward.ports.overlaps(ports):
-                verb = "is" if forward.ports == ports else "overlaps"
-                shown = owner if len(ports) == 1 else f"{owner} ({ports})"
-                faults.add(f"{path}.port", f"{forward.ports} {verb} {shown}", fix)
+                same = "is" if forward.ports == ports else f"overlaps {ports},"
+                faults.add(f"{path}.port", f"{forward.ports} {same} {owner}", fix)
         owned.append(
             (forward.protocol, forward.ports, f"forwarded by {path}", "give a port to one home")
         )
 
 
 def _section(
-    value: object, path: str, keys: Iterable[str], faults: Collector, missing: str | None = None
+    value: object, path: str, keys: Sequence[str], faults: Collector, missing: str | None = None
 ) -> Mapping[str, object]:
     """A mapping with known keys only; an absent one is empty unless ``missing`` says why not."""
     if value is None and missing is None:
@@ -253,21 +252,21 @@ def _section(
         faults.add(path, missing or "is a mapping", f"known here: {', '.join(keys)}")
         return {}
     section = cast(Mapping[str, object], value)
-    _known(section, keys, f"{path}.", faults)
+    known(section, keys, f"{path}.", faults)
     return section
 
 
-def _known(
-    section: Mapping[str, object], keys: Iterable[str], prefix: str, faults: Collector
+def known(
+    section: Mapping[str, object], keys: Sequence[str], prefix: str, faults: Collector
 ) -> None:
-    known = tuple(keys)
+    """Note each key of ``section`` that is not in ``keys``, with the nearest that is."""
     for key in section:
-        if key not in known:
-            faults.add(f"{prefix}{key}", "unknown key", nearest(str(key), known))
+        if key not in keys:
+            faults.add(f"{prefix}{key}", "unknown key", nearest(str(key), keys))
 
 
-def _integer(value: object, path: str, low: int, high: int, faults: Collector) -> int:
-    """A whole number in bounds; ``low`` stands in where it is not."""
+def integer(value: object, path: str, low: int, high: int, faults: Collector) -> int:
+    """A whole number, ``low`` to ``high``; ``low`` stands in where it is not."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
     faults.add(path, f"{value!r} is not a whole number from {low} to {high}", "correct it")

@@ -68,7 +68,7 @@ def _forward(
     if len(to) != len(ports):
         faults.add(
             paths[1],
-            f"{ports} is {len(ports)} ports and {to} is {len(to)}",
+            f"{ports} and {to} are not equally many ports ({len(ports)} and {len(to)})",
             "make both ranges equally long, or name only the first port of the target",
         )
         return None

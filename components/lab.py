@@ -1,0 +1,116 @@
+"""Kind ``lab``: a virtual machine on this computer plays the VPS; no account, no cloud."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+import pulumi
+from pulumi_command import local, remote
+
+from .config import integer, known
+from .faults import Collector
+from .machine import Machine, Order
+
+KEYS = ("kind", "memory", "bootTimeout")
+RELAY_NETWORK = IPv4Network("198.51.100.0/24")
+HOME_NETWORK = IPv4Network("192.168.1.0/24")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """``memory`` in MiB; ``boot_timeout`` in seconds from power-on until SSH must answer."""
+
+    memory: int = 768
+    boot_timeout: int = 600
+
+    networks: tuple[IPv4Network, ...] = (RELAY_NETWORK, HOME_NETWORK)
+    user_data_limit: int | None = None
+    user_data_frozen: bool = False
+
+    def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
+        """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""
+        vm = f"{pulumi.get_stack()}-{name}"
+        child = pulumi.ResourceOptions(parent=parent)
+        address = local.Command(
+            f"{name}-address",
+            create=_lab("reserve", vm, "--udp", order.tunnel_port, "--ssh", order.ssh_port),
+            delete=_lab("release", vm),
+            logging=local.Logging.STDERR,
+            add_previous_output_in_env=False,
+            opts=child,
+        )
+        reserved = address.stdout.apply(json.loads)
+        server = local.Command(
+            f"{name}-server",
+            create=_lab("start", vm, "--memory", self.memory, "--network", str(RELAY_NETWORK)),
+            delete=_lab("stop", vm),
+            stdin=order.user_data,
+            triggers=[order.revision, list(order.summary), order.ssh_port, order.tunnel_port],
+            logging=local.Logging.NONE,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                depends_on=[address],
+                # One name, one VM: the old one must be gone before the new one starts.
+                delete_before_replace=True,
+                additional_secret_outputs=["stdout", "stderr"],
+            ),
+        )
+        booted = local.Command(
+            f"{name}-booted",
+            create=order.host_key.apply(
+                lambda key: _lab("wait", vm, "--host-key", key, "--timeout", self.boot_timeout)
+            ),
+            triggers=[server.id],
+            logging=local.Logging.STDERR,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=[server]),
+        )
+        ports = local.Command(
+            f"{name}-ports",
+            create=_lab("open", vm, *map(str, order.openings)),
+            delete=_lab("close", vm),
+            triggers=[server.id],
+            logging=local.Logging.STDERR,
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=parent, depends_on=[server]),
+        )
+        return Machine(
+            public_ip=reserved.apply(lambda r: str(r["publicIp"])),
+            endpoint=reserved.apply(lambda r: f"{r['endpointHost']}:{r['endpointPort']}"),
+            reach=ports.stdout.apply(json.loads),
+            connection=remote.ConnectionArgs(
+                host=reserved.apply(lambda r: str(r["sshHost"])),
+                port=reserved.apply(lambda r: float(r["sshPort"])),
+                user="root",
+                private_key=order.management_key,
+                host_key=order.host_key,
+            ),
+            incarnation=server.id,
+            booted=booted,
+        )
+
+
+def read(options: Mapping[str, object], path: str, faults: Collector) -> Lab:
+    """A lab from its options in the config."""
+    known(options, KEYS, f"{path}.", faults)
+    default = Lab()
+    return Lab(
+        memory=integer(options.get("memory", default.memory), f"{path}.memory", 384, 65536, faults),
+        boot_timeout=integer(
+            options.get("bootTimeout", default.boot_timeout),
+            f"{path}.bootTimeout",
+            30,
+            3600,
+            faults,
+        ),
+    )
+
+
+def _lab(*words: object) -> str:
+    """A call of the lab program. Words are checked names and numbers; they are quoted anyway."""
+    return shlex.join(["python3", "-m", "lab", *map(str, words)])

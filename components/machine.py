@@ -1,0 +1,69 @@
+"""The contract between a relay and the machine it runs on, whoever provides that machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Protocol
+
+import pulumi
+from pulumi_command import remote
+
+from .model import Opening
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a relay asks of a machine.
+
+    ``user_data`` holds private keys and is secret; ``revision`` is a digest that changes with it
+    and is not. ``summary`` says the same in words, for previews. ``management_key`` is the private
+    half of the key that ``user_data`` lets in (secret), ``host_key`` the public line to pin.
+    ``openings`` must reach the machine from outside, besides SSH, the tunnel's UDP port and ICMP.
+    """
+
+    user_data: pulumi.Output[str]
+    revision: pulumi.Output[str]
+    summary: tuple[str, ...]
+    host_key: pulumi.Output[str]
+    management_key: pulumi.Output[str]
+    ssh_port: int
+    tunnel_port: int
+    openings: tuple[Opening, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a relay gets back.
+
+    ``public_ip`` is where callers come; ``endpoint`` is ``host:port`` of the tunnel as homes dial
+    it; ``reach`` maps each opening (``tcp/80``) to the ``host:port`` that reaches it from here.
+    The three differ in the lab and behind 1:1 NAT. ``incarnation`` changes when the machine is
+    another one. ``booted`` is there once SSH answers with the pinned host key.
+    """
+
+    public_ip: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    reach: pulumi.Output[dict[str, str]]
+    connection: remote.ConnectionArgs
+    incarnation: pulumi.Output[str]
+    booted: pulumi.Resource
+
+
+class MachineKind(Protocol):
+    """A way to have a machine. What it tells before anything exists is plain data."""
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """Networks that the machine is on; the tunnel must not overlap them."""
+
+    @property
+    def user_data_limit(self) -> int | None:
+        """The largest user-data in bytes; None where there is no limit."""
+
+    @property
+    def user_data_frozen(self) -> bool:
+        """Whether a change of user-data leaves a running machine alone; else it is replaced."""
+
+    def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
+        """Declare the machine's resources as children of ``parent``, named from ``name``."""

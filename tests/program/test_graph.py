@@ -1,0 +1,209 @@
+"""The resource graph under Pulumi's mocks: of the real ``__main__.py``, and of a library user."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components import ConfigError, Lab, Machine, Order, Relay
+from components.config import KEYS as CONFIG_KEYS
+
+from .conftest import ROOT, Program, is_secret, plain
+
+HOMES = [
+    {"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]},
+    {"name": "nas", "mode": "masquerade", "forwards": ["2049:2049"]},
+]
+BYTES = "random:index/randomBytes:RandomBytes"
+LOCAL = "command:local:Command"
+REMOTE = "command:remote:Command"
+
+
+def test_resources(program: Program) -> None:
+    recorder = program({"homes": HOMES}).recorder
+    assert recorder.of_type(BYTES) == [
+        "relay-home-home-key",
+        "relay-home-home-preshared",
+        "relay-home-nas-key",
+        "relay-home-nas-preshared",
+        "relay-host-key",
+        "relay-management-key",
+        "relay-wireguard-key",
+    ]
+    assert recorder.of_type(LOCAL) == [
+        "relay-address",
+        "relay-booted",
+        "relay-ports",
+        "relay-server",
+    ]
+    assert recorder.of_type(REMOTE) == ["relay-ready"]
+    assert recorder.of_type("cgnat-relay:index:Relay") == ["relay"]
+
+
+def test_every_key_is_secret_wherever_it_goes(program: Program) -> None:
+    run = program({"homes": HOMES})
+    keys = set()
+    for name in run.recorder.of_type(BYTES):
+        keys.add(run.recorder.states[name]["base64"])
+        keys.add(run.recorder.states[name]["hex"])
+    for line in str(run.outputs["homeConfigs"]).replace("\\n", "\n").splitlines():
+        if line.startswith(("PrivateKey", "PresharedKey")):
+            keys.add(line.split(" = ")[1])
+    assert len(keys) > 14
+    for name, args in run.recorder.resources.items():
+        for key, value in args.inputs.items():
+            if any(secret in str(value) for secret in keys):
+                assert is_secret(value), f"{name}.{key} holds a key in plain"
+    assert is_secret(run.recorder.resources["relay-server"].inputs["stdin"])
+    connection = run.recorder.resources["relay-ready"].inputs["connection"]
+    assert is_secret(connection) or is_secret(connection["privateKey"])
+
+
+def test_outputs(program: Program) -> None:
+    run = program({"homes": HOMES})
+    assert run.secret == {
+        "homeConfig": True,
+        "homeConfigs": True,
+        "endpoint": False,
+        "publicIp": False,
+        "forwards": False,
+        "relayPublicKey": False,
+    }
+    assert run.outputs["publicIp"] == "198.51.100.15"
+    assert run.outputs["endpoint"] == "192.168.1.2:20000"
+    assert run.outputs["homeConfig"] == run.outputs["homeConfigs"]["home"]
+    assert "Endpoint = 192.168.1.2:20000" in run.outputs["homeConfig"]
+    assert run.outputs["relayPublicKey"] in run.outputs["homeConfig"]
+    assert run.outputs["forwards"][0] == {
+        "home": "home",
+        "listen": "198.51.100.15:80/tcp",
+        "to": "172.16.0.19:8080",
+        "reach": "127.70.1.2:80",
+    }
+
+
+def test_ssh_is_pinned_to_the_key_in_user_data(program: Program) -> None:
+    recorder = program({"homes": HOMES}).recorder
+    user_data = plain(recorder.resources["relay-server"].inputs["stdin"])
+    document = yaml.safe_load(user_data)
+    connection = plain(recorder.resources["relay-ready"].inputs["connection"])
+    assert plain(connection["hostKey"]) == document["ssh_keys"]["ed25519_public"]
+    assert document["ssh_keys"]["ed25519_public"] in plain(
+        recorder.resources["relay-booted"].inputs["create"]
+    )
+
+
+def test_nothing_that_may_echo_a_key_is_logged(program: Program) -> None:
+    for name, args in program({"homes": HOMES}).recorder.resources.items():
+        if args.typ in (LOCAL, REMOTE):
+            assert args.inputs["addPreviousOutputInEnv"] is False, name
+            assert args.inputs["logging"] in ("none", "stderr"), name
+        if "stdin" in args.inputs and is_secret(args.inputs["stdin"]):
+            assert args.inputs["logging"] == "none", name
+
+
+def test_a_changed_forward_replaces_the_machine_and_opens_the_port(program: Program) -> None:
+    before = program({"homes": HOMES}).recorder.resources
+    after = program({"homes": [{**HOMES[0], "forwards": ["80:9090"]}, HOMES[1]]}).recorder.resources
+    assert before["relay-server"].inputs["triggers"] != after["relay-server"].inputs["triggers"]
+    assert before["relay-ports"].inputs["create"] != after["relay-ports"].inputs["create"]
+    assert before["relay-address"].inputs == after["relay-address"].inputs
+    assert "tcp/80 to home 172.16.0.19:9090" in str(after["relay-server"].inputs["triggers"])
+
+
+def test_homes_in_another_order_change_no_key_and_no_address(program: Program) -> None:
+    there = program({"homes": HOMES}).outputs["homeConfigs"]
+    back = program({"homes": HOMES[::-1]}).outputs["homeConfigs"]
+    assert there == back
+
+
+def test_a_homes_own_key_is_used_and_none_is_made(program: Program) -> None:
+    own = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
+    run = program({"homes": [{**HOMES[0], "publicKey": own}]})
+    assert "relay-home-home-key" not in run.recorder.resources
+    assert "PrivateKey = PUT-THE-PRIVATE-KEY-OF-THIS-HOME-HERE" in run.outputs["homeConfig"]
+    assert own in plain(run.recorder.resources["relay-server"].inputs["stdin"])
+
+
+def test_all_faults_come_before_any_resource(program: Program) -> None:
+    with pytest.raises(ConfigError) as caught:
+        program({"vps": {"kind": "labb"}, "homes": [{"name": "X", "forwards": ["0:1"]}], "ss": 1})
+    assert str(caught.value).splitlines() == [
+        "4 faults in the configuration, nothing was created:",
+        "  vps.kind: unknown kind 'labb'; did you mean lab?",
+        "  ss: unknown key; did you mean ssh?",
+        "  homes[0].name: 'X' is not a DNS label; use a-z, 0-9 and inner hyphens, up to 63 letters",
+        "  homes[0].forwards[0]: port 0 does not exist; choose one from 1 to 65535",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vps", "fault"),
+    [
+        ("lab", "vps: is a mapping with a kind; write {kind: lab}"),
+        ({}, "vps.kind: missing; known here: lab"),
+        ({"kind": "lab", "memry": 1}, "vps.memry: unknown key; did you mean memory?"),
+        ({"kind": "lab", "memory": 1}, "vps.memory: 1 is not a whole number from 384 to 65536"),
+        (
+            {"kind": "lab", "bootTimeout": "1"},
+            "vps.bootTimeout: '1' is not a whole number from 30 to 3600",
+        ),
+    ],
+)
+def test_faults_of_the_machine(program: Program, vps: object, fault: str) -> None:
+    with pytest.raises(ConfigError, match=r"1 fault in the configuration") as caught:
+        program({"vps": vps, "homes": HOMES})
+    assert fault in str(caught.value)
+
+
+def test_two_relays_in_one_stack(program: Program) -> None:
+    def body() -> None:
+        for name in ("paris", "berlin"):
+            relay = Relay(name, {"machine": Lab(), "homes": [{"name": "home", "forwards": [80]}]})
+            pulumi.export(name, relay.public_key)
+
+    run = program(body=body)
+    assert run.recorder.of_type("cgnat-relay:index:Relay") == ["berlin", "paris"]
+    assert run.outputs["paris"] != run.outputs["berlin"]
+    vms = {args.inputs["delete"] for n, args in run.recorder.resources.items() if "-server" in n}
+    assert vms == {"python3 -m lab stop test-paris", "python3 -m lab stop test-berlin"}
+
+
+class Tiny:
+    """A kind of machine that takes almost no user-data."""
+
+    networks: tuple[IPv4Network, ...] = ()
+    user_data_limit: int | None = 100
+    user_data_frozen = True
+
+    def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
+        raise AssertionError("nothing may be created")
+
+
+def test_user_data_over_the_machines_limit_is_a_fault(program: Program) -> None:
+    with pytest.raises(ConfigError, match=r"homes: the machine's user-data would be \d+ bytes"):
+        program(body=lambda: Relay("r", {"machine": Tiny(), "homes": [{"name": "h"}]}) and None)
+
+
+def test_pulumi_yaml_declares_every_key_with_its_type_and_description() -> None:
+    declared: dict[str, Any] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    assert set(declared) == set(CONFIG_KEYS)
+    assert all({"type", "description"} <= set(entry) for entry in declared.values())
+
+
+def test_the_articles_setup_is_at_most_ten_lines() -> None:
+    text = (ROOT / "Pulumi.dev.yaml").read_text()
+    assert len([line for line in text.splitlines() if line.strip()]) <= 10
+    config = yaml.safe_load(text)["config"]
+    assert {"80:8080", "443:8081"} <= set(config["cgnat-relay:homes"][0]["forwards"])
+
+
+def test_dev_stack_runs(program: Program) -> None:
+    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+    run = program({key.split(":")[1]: value for key, value in config.items()})
+    assert json.dumps(run.outputs["forwards"])

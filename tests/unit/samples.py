@@ -1,0 +1,37 @@
+"""A relay to look at, with keys made anew in each run."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from components import config
+from components.faults import Collector
+from components.keys import HomeKeys, RelayKeys, ssh_key, wireguard_key
+from components.model import Settings
+
+HOMES: list[dict[str, Any]] = [
+    {"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]},
+    {"name": "games", "forwards": ["27015-27020:27015/udp", "3000-3001:4000"]},
+    {"name": "nas", "mode": "masquerade", "forwards": ["2049:2049"]},
+]
+
+
+def seed() -> str:
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+def settings(**raw: Any) -> Settings:
+    faults = Collector()
+    found = config.read({"homes": HOMES} | raw, faults)
+    assert found, faults.faults
+    return found
+
+
+def keys(of: Settings) -> RelayKeys:
+    homes = {}
+    for home in of.homes:
+        pair = wireguard_key(seed())
+        homes[home.name] = HomeKeys(public=pair.public, private=pair.private, preshared=seed())
+    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), homes)

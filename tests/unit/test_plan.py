@@ -1,0 +1,86 @@
+"""The plan of a host: modes, parts that change alone, and its way into user-data."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.plan import HostPlan, relay_plan
+from components.userdata import cloud_config
+
+from . import samples
+
+SETTINGS = samples.settings()
+KEYS = samples.keys(SETTINGS)
+PLAN = relay_plan(SETTINGS, KEYS)
+
+
+def digests(plan: HostPlan) -> dict[str, str]:
+    return {part.name: part.digest for part in plan.parts}
+
+
+def changed(other: HostPlan) -> set[str]:
+    mine, theirs = digests(PLAN), digests(other)
+    return {name for name in mine if mine[name] != theirs[name]}
+
+
+def test_a_forward_is_in_rules_alone() -> None:
+    homes = [{**samples.HOMES[0], "forwards": ["80:9090"]}, *samples.HOMES[1:]]
+    assert changed(relay_plan(samples.settings(homes=homes), KEYS)) == {"rules"}
+
+
+def test_a_peers_key_is_in_peers_alone() -> None:
+    other = samples.keys(SETTINGS)
+    assert changed(
+        relay_plan(
+            SETTINGS, KEYS.__class__(KEYS.wireguard, KEYS.host, KEYS.management, other.homes)
+        )
+    ) == {"peers"}
+
+
+def test_files_with_keys_are_roots_alone() -> None:
+    secrets = [KEYS.wireguard.private, *(h.preshared for h in KEYS.homes.values())]
+    holding = [f for f in PLAN.files if any(secret in f.content for secret in secrets)]
+    assert {f.path for f in holding} == {"/etc/wireguard/wg0.conf", "/etc/wireguard/wg0.peers"}
+    assert {f.mode for f in holding} == {"0600"}
+
+
+def test_repr_of_a_plan_shows_no_content() -> None:
+    assert KEYS.wireguard.private not in repr(PLAN)
+    assert "[Interface]" not in repr(PLAN)
+
+
+def test_user_data_carries_the_plan_unchanged() -> None:
+    text = cloud_config(PLAN, KEYS)
+    assert text.splitlines()[0] == "#cloud-config"
+    document = yaml.safe_load(text)
+    written = {f["path"]: (f["content"], f["permissions"]) for f in document["write_files"]}
+    assert written == {f.path: (f.content, f.mode) for f in PLAN.files}
+    assert all(isinstance(f["permissions"], str) for f in document["write_files"])
+    assert all(isinstance(command, list) for command in document["runcmd"])
+    assert document["packages"] == list(PLAN.packages)
+
+
+def test_user_data_lets_no_password_in_and_one_key() -> None:
+    document = yaml.safe_load(cloud_config(PLAN, KEYS))
+    assert document["ssh_pwauth"] is False
+    assert document["ssh_authorized_keys"] == [KEYS.management.public]
+    assert KEYS.management.private not in cloud_config(PLAN, KEYS)
+
+
+def test_user_data_is_the_same_at_every_call() -> None:
+    assert cloud_config(PLAN, KEYS) == cloud_config(relay_plan(SETTINGS, KEYS), KEYS)
+
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "cloud-init" / "host").iterdir())
+
+
+@pytest.mark.parametrize(
+    "script", [s for s in SCRIPTS if s.read_text().startswith("#!")], ids=lambda s: s.name
+)
+def test_shellcheck(script: Path) -> None:
+    checked = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout

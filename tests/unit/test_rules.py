@@ -1,0 +1,63 @@
+"""The relay's rules as text, and that the kernel's tools accept them."""
+
+from __future__ import annotations
+
+import pytest
+
+from components import firewall, rules
+
+from . import samples
+
+
+def test_each_forward_is_one_element() -> None:
+    text = rules.nat(samples.settings())
+    home, games, nas = (home.address for home in samples.settings().homes)
+    for element in (
+        f"tcp . 80 : {home} . 8080,",
+        f"tcp . 443 : {home} . 8081,",
+        f"udp . 5353 : {home} . 5353,",
+        f"udp . 27015-27020 : {games},",
+        f"tcp . 2049 : {nas} . 2049,",
+    ):
+        assert text.count(element) == 1
+
+
+def test_a_shifted_range_is_spelled_out() -> None:
+    text = rules.nat(samples.settings())
+    games = samples.settings().homes[1].address
+    assert f"tcp . 3000 : {games} . 4000," in text
+    assert f"tcp . 3001 : {games} . 4001," in text
+
+
+def test_only_masquerade_homes_are_masqueraded() -> None:
+    text = rules.nat(samples.settings())
+    members = text.split("set masqueraded")[1].split("chain")[0]
+    home, _, nas = (home.address for home in samples.settings().homes)
+    assert str(nas) in members
+    assert str(home) not in members
+
+
+def test_no_forwards_leave_no_empty_elements() -> None:
+    assert "elements" not in rules.nat(samples.settings(homes=[{"name": "home"}]))
+
+
+def test_filter_rules_do_not_grow_with_forwards() -> None:
+    many = samples.settings(homes=[{"name": "home", "forwards": list(range(1000, 1100))}])
+    assert rules.filter_rules(many) == rules.filter_rules(samples.settings())
+
+
+def test_answers_come_first() -> None:
+    """Or each packet of each flow would walk every rule."""
+    chain = [r for r in rules.filter_rules(samples.settings()).splitlines() if r[:2] == "-A"]
+    assert "ESTABLISHED,RELATED" in chain[0]
+    assert "REJECT" in chain[-1]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_firewall_lets_ssh_in_and_ends_in_a_drop(version: int) -> None:
+    settings = samples.settings(ssh={"port": 2200}, tunnel={"port": 4500})
+    chain = [r for r in firewall.rules(settings, version).splitlines() if r[:2] == "-A"]
+    assert "-A RELAY-INPUT -p tcp --dport 2200 -j ACCEPT" in chain
+    assert "-A RELAY-INPUT -p udp --dport 4500 -j ACCEPT" in chain
+    assert chain[-1] == "-A RELAY-INPUT -j DROP"
+    assert "INPUT DROP" not in firewall.rules(settings, version)

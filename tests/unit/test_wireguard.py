@@ -1,0 +1,95 @@
+"""The texts that wg-quick reads, on the relay and at home."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from components import wireguard
+from components.keys import RelayKeys
+from components.model import Settings
+from components.wireguard import PLACEHOLDER, Uplink
+
+from . import samples
+
+
+def config_of(name: str, settings: Settings, keys: RelayKeys) -> str:
+    home = next(home for home in settings.homes if home.name == name)
+    uplink = Uplink(keys.wireguard.public, "relay.example:51820")
+    return wireguard.home_config(home, settings.tunnel, keys.homes[name], uplink)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return samples.settings()
+
+
+@pytest.fixture
+def keys(settings: Settings) -> RelayKeys:
+    return samples.keys(settings)
+
+
+def test_home_config_does_not_depend_on_forwards(settings: Settings, keys: RelayKeys) -> None:
+    homes = [
+        {**home, "forwards": ["9:9"] if i == 0 else []} for i, home in enumerate(samples.HOMES)
+    ]
+    other = samples.settings(homes=homes)
+    for home in settings.homes:
+        assert config_of(home.name, settings, keys) == config_of(home.name, other, keys)
+
+
+def test_home_config_has_what_the_tunnel_needs(settings: Settings, keys: RelayKeys) -> None:
+    text = config_of("home", settings, keys)
+    home = keys.homes["home"]
+    for line in (
+        f"Address = {settings.homes[0].address}/24",
+        f"PrivateKey = {home.private}",
+        "MTU = 1420",
+        "Table = off",
+        f"PublicKey = {keys.wireguard.public}",
+        f"PresharedKey = {home.preshared}",
+        "Endpoint = relay.example:51820",
+        "AllowedIPs = 0.0.0.0/0",
+        "PersistentKeepalive = 25",
+    ):
+        assert line in text.splitlines()
+
+
+def test_masquerade_asks_nothing_of_home(settings: Settings, keys: RelayKeys) -> None:
+    text = config_of("nas", settings, keys)
+    assert "AllowedIPs = 172.16.0.0/24" in text.splitlines()
+    assert "PostUp" not in text
+    assert "Table" not in text
+
+
+def test_a_home_with_its_own_key_gets_a_placeholder(settings: Settings, keys: RelayKeys) -> None:
+    own = replace(keys.homes["home"], private=None)
+    text = config_of("home", settings, replace(keys, homes={**keys.homes, "home": own}))
+    assert f"PrivateKey = {PLACEHOLDER}" in text.splitlines()
+
+
+def test_no_hash_in_a_command(settings: Settings, keys: RelayKeys) -> None:
+    """wg-quick cuts a line there, also inside ``${x#y}``."""
+    texts = (config_of("home", settings, keys), wireguard.relay_interface(settings, keys))
+    for line in "".join(texts).splitlines():
+        if line.startswith(("PostUp", "PreDown")):
+            assert "#" not in line
+
+
+def test_no_predown_can_fail(settings: Settings, keys: RelayKeys) -> None:
+    """A failing PreDown aborts the down and leaves the interface up."""
+    texts = (config_of("home", settings, keys), wireguard.relay_interface(settings, keys))
+    downs = [x for x in "".join(texts).splitlines() if x.startswith("PreDown")]
+    assert downs
+    assert all(line.endswith("|| :") for line in downs)
+
+
+def test_peers_and_interface_are_apart(settings: Settings, keys: RelayKeys) -> None:
+    interface = wireguard.relay_interface(settings, keys)
+    peers = wireguard.relay_peers(settings, keys)
+    assert "[Peer]" not in interface
+    assert peers.count("[Peer]") == len(settings.homes)
+    assert keys.wireguard.private not in peers
+    for home in settings.homes:
+        assert f"AllowedIPs = {home.address}/32" in peers
