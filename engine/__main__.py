@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     elif options.verb == "plugins":
         plugins.ensure(options.home, options.python, official=options.official)
     elif options.verb == "env":
-        print(environment.write(options.dir, options.python))
+        environment.write(options.dir, options.python)
+        print(options.dir / "env")
     else:
         environment.init(options.dir, options.python, options.stack)
 

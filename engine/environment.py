@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import obtain, plugins
-from .report import say
+from .report import EngineError, say
 
 PROJECT = Path(__file__).resolve().parents[1]
+SALT = re.compile(rb"^encryptionsalt:.*\n?", re.MULTILINE)
+FILTER = "pulumi-salt"
 
 
 def variables(home: Path, backend: Path, passphrase: Path) -> dict[str, str]:
@@ -20,13 +25,21 @@ def variables(home: Path, backend: Path, passphrase: Path) -> dict[str, str]:
         "PULUMI_BACKEND_URL": f"file://{backend.absolute()}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase.absolute()),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        # The stack's file is tracked and holds no salt: the state's is used.
+        # A stack's tracked file holds no salt; without this a second checkout of it would get a
+        # new one instead of the state's.
         "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
     }
 
 
+def new_passphrase(path: Path) -> None:
+    """Write a random passphrase, mode 0600; raises ``FileExistsError``."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+
+
 def prepare(folder: Path, python: Path) -> dict[str, str]:
-    """Make engine, plugins, state folder and passphrase; the variables, with PATH first.
+    """Make engine, plugins, state folder and passphrase; PATH's addition and ``variables``.
 
     An existing passphrase is never touched: without it the state cannot be read.
     Raises ``EngineError``.
@@ -36,31 +49,88 @@ def prepare(folder: Path, python: Path) -> dict[str, str]:
     home, backend, passphrase = folder / "home", folder / "state", folder / "passphrase"
     backend.mkdir(exist_ok=True)
     if not passphrase.exists():
-        descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
+        new_passphrase(passphrase)
         say(f"{passphrase} is new: back it up together with {backend}")
-    standins = plugins.ensure(home, python)
     found = {"PATH": str(binaries), **variables(home, backend, passphrase)}
-    if standins:
+    if plugins.ensure(home, python):
         found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     return found
 
 
-def write(folder: Path, python: Path) -> Path:
-    """Write ``folder/env`` for ``. folder/env``; raises ``EngineError``."""
-    lines = []
-    for name, value in prepare(folder, python).items():
-        quoted = shlex.quote(value)
-        lines.append(
-            f'export PATH={quoted}:"$PATH"' if name == "PATH" else f"export {name}={quoted}"
-        )
-    path = folder / "env"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+def for_process(found: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with what ``prepare`` found."""
+    path = f"{found['PATH']}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    merged = {**os.environ, **found, "PATH": path}
+    merged.pop("PULUMI_CONFIG_PASSPHRASE", None)  # would win over the file
+    return merged
 
 
-def init(folder: Path, python: Path, stack: str) -> None:
-    """Make the stack, or select it where it exists; its tracked file stays as it is."""
-    write(folder, python)
+def for_shell(found: Mapping[str, str]) -> str:
+    """The same as lines for a shell to read."""
+    lines = ["unset PULUMI_CONFIG_PASSPHRASE"]
+    for name, value in found.items():
+        rest = ':"$PATH"' if name == "PATH" else ""
+        lines.append(f"export {name}={shlex.quote(value)}{rest}")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, python: Path) -> dict[str, str]:
+    """``prepare``, and leave ``folder/env`` for ``. folder/env``; raises ``EngineError``."""
     found = prepare(folder, python)
+    (folder / "env").write_text(for_shell(found))
+    return found
+
+
+def init(folder: Path, python: Path, stack: str, project: Path = PROJECT) -> None:
+    """``write``, then make or select the stack; its file in ``project`` stays as it is.
+
+    Raises ``EngineError``.
+    """
+    found = write(folder, python)
+    keep_salt_out_of_git(project)
+    settings = project / f"Pulumi.{stack}.yaml"
+    before = settings.read_bytes() if settings.exists() else b""
+    try:
+        done = subprocess.run(
+            ["pulumi", "stack", "select", "--create", stack, "--non-interactive", "--color=never"],
+            cwd=project,
+            env=for_process(found),
+            capture_output=True,
+            text=True,
+        )
+        after = settings.read_bytes() if settings.exists() else b""
+    finally:
+        if before:
+            settings.write_bytes(before)
+    if done.returncode:
+        raise EngineError(f"the stack {stack} cannot be selected: {done.stderr.strip()}")
+    if before and SALT.sub(b"", after) != before and after != before:
+        say(
+            f"{settings.name}: Pulumi lays this file out differently (no blank lines, lists "
+            "indented), so git will show it as changed after the next run"
+        )
+    say(f"stack {stack} is selected; now: . {folder / 'env'} && pulumi preview")
+
+
+def keep_salt_out_of_git(project: Path) -> None:
+    """Have git overlook the salt that Pulumi writes into a stack's file, in this clone alone.
+
+    Pulumi writes it at every run: it goes with one passphrase and is of no use to other clones.
+    """
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=project, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        path = git("rev-parse", "--git-path", "info/attributes")
+    except FileNotFoundError:
+        return
+    if not path:
+        return  # not a clone
+    git("config", f"filter.{FILTER}.clean", "sed /^encryptionsalt:/d")
+    attributes, line = project / path, f"Pulumi.*.yaml filter={FILTER}"
+    text = attributes.read_text() if attributes.exists() else ""
+    if line not in text.splitlines():
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(f"{text.rstrip()}\n{line}\n".lstrip())

@@ -97,7 +97,8 @@ def official(root: Path) -> Path:
 def built(root: Path) -> Path:
     """Build the engine from Go modules into the cache; raises ``EngineError``."""
     target = root / f"go-{build.recipe_digest()}"
-    shutil.rmtree(target, ignore_errors=True)
+    for leftover in (target, *root.glob(f"{target.name}.*")):
+        shutil.rmtree(leftover, ignore_errors=True)
     build.build(target, root / "go-toolchain")
     reason = unusable(target / "bin")
     if reason:
@@ -142,7 +143,7 @@ def get(only: str = "") -> Path:
                 return root / name / "bin"
         reasons = [reason]
         for way in ("official", "build"):
-            say(f"{reasons[-1]}")
+            say(reasons[-1])
             try:
                 return _step(*steps[way])
             except EngineError as error:

@@ -59,7 +59,9 @@ def needs(python: Path) -> list[Need]:
             f"{python} has not all of {', '.join(distributions)}: {words[-1] if words else ''}\n"
             f"Fix: {python} -m pip install -e ."
         )
-    return [Need(name, version) for name, version in zip(PACKAGES, json.loads(said.stdout), strict=True)]
+    return [
+        Need(name, version) for name, version in zip(PACKAGES, json.loads(said.stdout), strict=True)
+    ]
 
 
 def is_standin(home: Path, need: Need) -> bool:
@@ -89,6 +91,8 @@ def ensure(home: Path, python: Path, *, official: bool = False) -> list[Need]:
                 place(home, need, python, reason=_first_reason(home, need))
                 continue
             try:
+                if refused:  # whatever refused the first will take as long to refuse the next
+                    raise EngineError(next(iter(refused.values())))
                 install(home, need)
             except EngineError as error:
                 refused[need.name] = str(error)
@@ -138,7 +142,8 @@ def _download(store: Path, need: Need) -> None:
         "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     environment.pop("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", None)
-    command = [folder / "pulumi", "plugin", "install", "resource", need.name, f"v{need.version}"]
+    pulumi = str(folder / "pulumi")
+    command = [pulumi, "plugin", "install", "resource", need.name, f"v{need.version}"]
     say(f"plugins: downloading {need.name} {need.version} ...")
     try:
         done = subprocess.run(
@@ -155,9 +160,10 @@ def _download(store: Path, need: Need) -> None:
 
 
 def _cause(said: str) -> str:
-    """The end of the engine's chain of causes; what comes before it repeats the command."""
+    """What went wrong in one line: the first attempt's error tells more than the last one's."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][-200:] if lines else "no reason given"
+    first = next((line for line in lines if line.startswith("warning: Error")), "")
+    return ": ".join((first or (lines[-1] if lines else "no reason given")).split(": ")[-2:])
 
 
 def place(home: Path, need: Need, python: Path, *, reason: str) -> None:

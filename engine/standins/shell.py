@@ -87,7 +87,12 @@ class Children:
             )
             self._running.add(child)
         expired = threading.Event()
-        timer = threading.Timer(limit, lambda: (expired.set(), kill_tree(child.pid)))
+
+        def expire() -> None:
+            expired.set()
+            kill_tree(child.pid)
+
+        timer = threading.Timer(limit, expire)
         if limit > 0:
             timer.start()
         try:
@@ -108,8 +113,8 @@ class Children:
             timer.cancel()
             with self._lock:
                 self._running.discard(child)
-        texts = (data.decode("utf-8", "replace") for data in (stdout, stderr, both))
-        return Result(status, *texts, timed_out=expired.is_set())
+        out, err, mixed = (data.decode("utf-8", "replace") for data in (stdout, stderr, both))
+        return Result(status, out, err, mixed, timed_out=expired.is_set())
 
 
 def _drain(
