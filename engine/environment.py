@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,55 +84,65 @@ def write(folder: Path, python: Path) -> dict[str, str]:
 
 
 def init(folder: Path, python: Path, stack: str, project: Path = PROJECT) -> None:
-    """``write``, then make or select the stack; its file in ``project`` stays as it is.
+    """``write``, then make or select the stack; git sees no change in its file in ``project``.
 
     Raises ``EngineError``.
     """
     found = write(folder, python)
-    keep_salt_out_of_git(project)
     settings = project / f"Pulumi.{stack}.yaml"
-    before = settings.read_bytes() if settings.exists() else b""
+    text = settings.read_bytes() if settings.exists() else b""
+    if b"secure:" not in text:  # a salt of an earlier state would ask for its passphrase
+        text = SALT.sub(b"", text)
+        if text:
+            settings.write_bytes(text)
     try:
-        done = subprocess.run(
-            ["pulumi", "stack", "select", "--create", stack, "--non-interactive", "--color=never"],
-            cwd=project,
-            env=for_process(found),
-            capture_output=True,
-            text=True,
-        )
-        after = settings.read_bytes() if settings.exists() else b""
+        _pulumi(found, project, "stack", "select", "--create", stack)
     finally:
-        if before:
-            settings.write_bytes(before)
-    if done.returncode:
-        raise EngineError(f"the stack {stack} cannot be selected: {done.stderr.strip()}")
-    if before and SALT.sub(b"", after) != before and after != before:
-        say(
-            f"{settings.name}: Pulumi lays this file out differently (no blank lines, lists "
-            "indented), so git will show it as changed after the next run"
-        )
+        if text:
+            settings.write_bytes(text)  # as Pulumi lays the whole file out anew
+    if text and not SALT.search(text):
+        state = json.loads(_pulumi(found, project, "stack", "export", "--stack", stack))
+        salt = state["deployment"]["secrets_providers"]["state"]["salt"]
+        settings.write_bytes(text.rstrip(b"\n") + f"\nencryptionsalt: {salt}\n".encode())
+    hide_salt_from_git(settings)
     say(f"stack {stack} is selected; now: . {folder / 'env'} && pulumi preview")
 
 
-def keep_salt_out_of_git(project: Path) -> None:
-    """Have git overlook the salt that Pulumi writes into a stack's file, in this clone alone.
+def _pulumi(found: Mapping[str, str], project: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["pulumi", *words, "--non-interactive", "--color=never"],
+        cwd=project,
+        env=for_process(found),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise EngineError(f"pulumi {' '.join(words)} failed: {done.stderr.strip()}")
+    return done.stdout
 
-    Pulumi writes it at every run: it goes with one passphrase and is of no use to other clones.
+
+def hide_salt_from_git(settings: Path) -> None:
+    """Have git overlook the salt that Pulumi keeps in a stack's file, in this clone alone.
+
+    The salt goes with one passphrase and is of no use to other clones. Pulumi wants it in the
+    file, so a filter of this clone takes it out of what git compares and commits.
     """
+    project = settings.parent
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=project, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    try:
-        path = git("rev-parse", "--git-path", "info/attributes")
-    except FileNotFoundError:
+    if shutil.which("git") is None or not git("ls-files", settings.name):
         return
-    if not path:
-        return  # not a clone
     git("config", f"filter.{FILTER}.clean", "sed /^encryptionsalt:/d")
-    attributes, line = project / path, f"Pulumi.*.yaml filter={FILTER}"
-    text = attributes.read_text() if attributes.exists() else ""
+    attributes = project / git("rev-parse", "--git-path", "info/attributes")
+    text, line = "", f"Pulumi.*.yaml filter={FILTER}"
+    if attributes.exists():
+        text = attributes.read_text()
     if line not in text.splitlines():
         attributes.parent.mkdir(exist_ok=True)
         attributes.write_text(f"{text.rstrip()}\n{line}\n".lstrip())
+    if not git("diff", "--", settings.name):
+        # The same to git but for its size, which git looks at first.
+        git("update-index", "--", settings.name)
