@@ -155,12 +155,12 @@ def _return_path(home: Home) -> tuple[list[str], list[str]]:
             "chain answer { type route hook output priority raw;",
             f"meta l4proto udp ip saddr != {home.address}",
             f"ip daddr . udp dport . udp sport @asked ip saddr set {home.address}; }};",
-            "chain mark { type filter hook prerouting priority mangle;",
+            "chain tag { type filter hook prerouting priority mangle;",
             f"iifname %i ct state new ct mark set ct mark and {keep} or {mark};",
             ours,
             "};",
             # Answers only: home's own ICMP about a container's flow must not go astray.
-            "chain route { type route hook output priority mangle;",
+            "chain return_path { type route hook output priority mangle;",
             f"ct direction reply {ours}",
             "}; }",
         ]
@@ -173,7 +173,7 @@ def _return_path(home: Home) -> tuple[list[str], list[str]]:
         # Per interface, not for all: it goes with the interface.
         "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1",
         f"ip -4 route replace default dev %i table {ROUTES}",
-        *(f"ip -4 rule del {rule} 2>/dev/null; ip -4 rule add {rule}" for rule in rules),
+        *(f"ip -4 rule del {rule} 2>/dev/null || :; ip -4 rule add {rule}" for rule in rules),
         f"nft '{nft}'",
         "iptables -w -N %i-home 2>/dev/null || iptables -w -F %i-home",
         *(f"iptables -w -A %i-home {match} -j ACCEPT" for match in forward),

@@ -1,0 +1,104 @@
+# Everything that this checkout can do on a Debian machine. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+DEV := .dev
+PY := .venv/bin/python
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cgnat-relay
+# The engine, its state and its passphrase, as `make up` set them.
+ENV := . $(DEV)/env
+
+LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e2fsprogs \
+	openssh-client curl ca-certificates procps
+TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack
+
+.PHONY: help up preview demo status test lint down clean lock deps test-deps engine
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+up: engine ## set up all that is needed and bring the dev stack up: a relay in a VM on this machine
+	@python3 -m lab image --variant vps >/dev/null
+	@$(ENV) && pulumi up --yes --skip-preview --stack dev
+	@$(ENV) && $(PY) -m lab.summary dev
+
+preview: engine ## what `make up` would change
+	@$(ENV) && pulumi preview --stack dev
+
+demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its page through the relay
+	@python3 -m lab image --variant home >/dev/null
+	@$(ENV) && $(PY) -m lab.demo dev
+
+status: ## the VMs of this checkout
+	@python3 -m lab status
+
+down: ## destroy the stack, its VMs and its keys
+	@if [ -e $(DEV)/env ]; then \
+		$(ENV) && { ! pulumi stack select dev 2>/dev/null || pulumi destroy --yes --skip-preview --stack dev; }; \
+	fi
+	@python3 -m lab down
+	@rm -rf $(DEV)
+	@echo "down: no VM, no state, no key of the dev stack is left"
+
+clean: down ## `down`, and remove the caches: engine, images, virtual environment
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+	@chmod -R u+w $(CACHE) 2>/dev/null || :
+	@rm -rf $(CACHE)
+	@echo "clean: the caches are gone"
+
+test: test-deps engine ## every test, in layers: unit, program, schema, netns, engine, vm
+	@python3 -m lab image --variant vps >/dev/null
+	@python3 -m lab image --variant home >/dev/null
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@PATH="$$(python3 -m engine get):$$PATH" $(PY) -m pytest $(PYTEST)
+
+lint: .venv/dev ## Ruff and strict types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+lock: ## resolve the pinned requirements anew from pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' -c requirements.txt --extra dev pyproject.toml \
+		-o requirements-dev.txt
+
+# --- what the targets above stand on ---
+
+define apt_install
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(1) 2>/dev/null | \
+		awk '$$2 == "installed" { print $$1 }' | sort | \
+		comm -13 - <(printf '%s\n' $(1) | sort)); \
+	if [ -n "$$missing" ]; then \
+		echo "packages: installing" $$missing; start=$$SECONDS; \
+		$(SUDO) apt-get -qq update; \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -y --no-install-recommends \
+			-o DPkg::Lock::Timeout=300 install $$missing >/dev/null; \
+		echo "packages: installed in $$((SECONDS - start)) s"; \
+	fi
+endef
+
+deps:
+	$(call apt_install,$(LAB_PACKAGES))
+
+test-deps: deps .venv/dev
+	$(call apt_install,$(TEST_PACKAGES))
+
+.venv/run: requirements.txt | deps
+	@echo "python: a virtual environment with the locked requirements"
+	@[ -x $(PY) ] || python3 -m venv .venv
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+engine: .venv/run
+	@python3 -m engine init --stack dev --dir $(DEV)
+
+$(DEV)/env:
+	@echo "there is no dev stack yet; run: make up" >&2; exit 1

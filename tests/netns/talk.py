@@ -1,0 +1,52 @@
+"""A server that tells each caller the address it saw, and a client; for any namespace.
+
+    talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
+    talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+
+
+def serve(host: str, port: int) -> None:
+    """Answer each connection and each datagram with the caller's address."""
+    tcp = socket.create_server((host, port))
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind((host, port))
+
+    def accept() -> None:
+        while True:
+            connection, caller = tcp.accept()
+            with connection:
+                connection.sendall(caller[0].encode())
+
+    threading.Thread(target=accept, daemon=True).start()
+    while True:
+        _, caller = udp.recvfrom(2048)
+        udp.sendto(caller[0].encode(), caller)
+
+
+def call(kind: str, host: str, port: int, source: int = 0) -> str:
+    """What the server saw."""
+    stream = kind == "tcp"
+    family = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, family) as caller:
+        caller.settimeout(2)
+        caller.bind(("0.0.0.0", source))  # noqa: S104 - a client's own end
+        caller.connect((host, port))
+        if not stream:
+            caller.send(b"?")
+        return caller.recv(2048).decode()
+
+
+if __name__ == "__main__":
+    verb, host, port, *rest = sys.argv[1:]
+    if verb == "serve":
+        serve(host, int(port))
+    try:
+        print(call(verb, host, int(port), *map(int, rest)))
+    except OSError as error:
+        sys.exit(f"no answer: {error}")

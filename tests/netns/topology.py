@@ -1,0 +1,219 @@
+"""Hosts in network namespaces, joined as a home behind carrier-grade NAT is.
+
+    client 203.0.113.9 ─┐
+                        ├─ internet ─┬─ 198.51.100.7 relay (wg0 172.16.0.1)
+    (any other client) ─┘            │
+                                     └─ 192.0.2.2 carrier 100.64.0.1   NAT
+                                                   │
+                                        100.64.0.2 router 192.168.1.1  NAT
+                                                   │
+                            192.168.1.50 lan ──────┼────── 192.168.1.2 home (wg0) 172.17.0.1
+                                                                                   │
+                                                                 172.17.0.2 container
+
+Each host has a network namespace and a mount namespace of its own: /run, so that two WireGuard
+daemons with one interface name do not collide, and /etc/wireguard, where the generated files lie
+at the paths that they name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HOLD = "mount -t tmpfs none /run && mount -t tmpfs none /etc/wireguard && echo ready && exec cat"
+
+
+@dataclass
+class Host:
+    """A network namespace with processes in it; all end with ``stop``."""
+
+    name: str
+    env: dict[str, str]
+    holder: subprocess.Popen[str] = field(init=False)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """``unshare`` needs root; /etc/wireguard must exist to be mounted over."""
+        self.holder = subprocess.Popen(
+            ["unshare", "--net", "--mount", "sh", "-c", HOLD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.holder.stdout
+        assert self.holder.stdout.readline() == "ready\n", f"no namespaces for {self.name}"
+        self.run("ip link set lo up")
+
+    @property
+    def pid(self) -> int:
+        return self.holder.pid
+
+    def argv(self, command: str | list[str]) -> list[str]:
+        words = shlex.split(command) if isinstance(command, str) else command
+        return ["nsenter", "-t", str(self.pid), "--net", "--mount", *words]
+
+    def run(
+        self, command: str | list[str], check: bool = True, stdin: str = "", timeout: float = 30
+    ) -> str:
+        """Standard output; where the command fails, its standard error is in the exception."""
+        done = subprocess.run(
+            self.argv(command),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.env,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{self.name}: {command}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            self.argv(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.env,
+        )
+        self.started.append(process)
+        return process
+
+    def write(self, path: str, text: str) -> None:
+        """A file, 0600, in this host's own view of the file system."""
+        self.run(["sh", "-c", f"umask 077; cat > {shlex.quote(path)}"], stdin=text)
+
+    def stop(self) -> None:
+        """End what was started here, by pid, and with the holder the namespaces."""
+        for process in self.started:
+            process.terminate()
+        for pid in self._inside():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        for process in [*self.started, self.holder]:
+            if process is self.holder:
+                process.terminate()
+            process.wait(timeout=10)
+        for pipe in (self.holder.stdin, self.holder.stdout):
+            if pipe:
+                pipe.close()
+
+    def _inside(self) -> list[int]:
+        """Daemons that wg-quick started: everything in our network namespace but the holder."""
+        mine = os.readlink(f"/proc/{self.pid}/ns/net")
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != self.pid:
+                with contextlib.suppress(OSError):
+                    if os.readlink(entry / "ns" / "net") == mine:
+                        found.append(int(entry.name))
+        return found
+
+
+def link(one: Host, dev_one: str, other: Host, dev_other: str) -> None:
+    """A cable between two hosts."""
+    one.run(
+        f"ip link add {dev_one} type veth peer name {dev_other} netns {other.pid}"
+    )
+    for host, dev in ((one, dev_one), (other, dev_other)):
+        host.run(f"ip link set dev {dev} up")
+
+
+def eventually(what: Callable[[], object], why: str, within: float = 15) -> None:
+    """Wait until ``what`` is true; at the deadline fail with what was seen last."""
+    deadline = time.monotonic() + within
+    seen: object = None
+    while time.monotonic() < deadline:
+        try:
+            seen = what()
+        except AssertionError as error:
+            seen = error
+        else:
+            if seen:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"{why}: not within {within:g} s, last seen: {seen!r}")
+
+
+@contextlib.contextmanager
+def hosts(names: str, env: dict[str, str]) -> Iterator[dict[str, Host]]:
+    """Hosts by name, ended on exit whatever happens."""
+    made: dict[str, Host] = {}
+    try:
+        for name in names.split():
+            made[name] = Host(name, env)
+        yield made
+    finally:
+        for host in made.values():
+            host.stop()
+
+
+NAT = """
+table ip nat {{
+  chain post {{
+    type nat hook postrouting priority srcnat;
+    oifname "{dev}" masquerade
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
+    """The picture above, routed and NATed, without any WireGuard."""
+    with hosts("client internet relay carrier router home lan container", env) as net:
+        for one, dev_one, other, dev_other in (
+            ("client", "eth0", "internet", "client"),
+            ("relay", "eth0", "internet", "relay"),
+            ("carrier", "wan", "internet", "carrier"),
+            ("router", "wan", "carrier", "lan"),
+            ("home", "eth0", "router", "port1"),
+            ("lan", "eth0", "router", "port2"),
+            ("container", "eth0", "home", "docker0"),
+        ):
+            link(net[one], dev_one, net[other], dev_other)
+        bridge = net["router"]
+        bridge.run("ip link add lan type bridge")
+        for port in ("port1", "port2"):
+            bridge.run(f"ip link set {port} master lan")
+        bridge.run("ip link set lan up")
+        for host, dev, address in (
+            ("client", "eth0", "203.0.113.9/24"),
+            ("internet", "client", "203.0.113.1/24"),
+            ("internet", "relay", "198.51.100.1/24"),
+            ("internet", "carrier", "192.0.2.1/24"),
+            ("relay", "eth0", "198.51.100.7/24"),
+            ("carrier", "wan", "192.0.2.2/24"),
+            ("carrier", "lan", "100.64.0.1/24"),
+            ("router", "wan", "100.64.0.2/24"),
+            ("router", "lan", "192.168.1.1/24"),
+            ("home", "eth0", "192.168.1.2/24"),
+            ("lan", "eth0", "192.168.1.50/24"),
+            ("home", "docker0", "172.17.0.1/16"),
+            ("container", "eth0", "172.17.0.2/16"),
+        ):
+            net[host].run(f"ip addr add {address} dev {dev}")
+        for host, gateway in (
+            ("client", "203.0.113.1"),
+            ("relay", "198.51.100.1"),
+            ("carrier", "192.0.2.1"),
+            ("router", "100.64.0.1"),
+            ("home", "192.168.1.1"),
+            ("lan", "192.168.1.1"),
+            ("container", "172.17.0.1"),
+        ):
+            net[host].run(f"ip route add default via {gateway}")
+        for host in ("internet", "relay", "carrier", "router", "home"):
+            net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+        for host in ("carrier", "router"):
+            net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
+        yield net
