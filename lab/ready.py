@@ -13,6 +13,7 @@ BANNER = 3.0  # seconds for sshd to say its name
 EXCHANGE = 20  # seconds for the key exchange: slow under emulation, and sshd has answered already
 CONFIRMATION = 20.0  # seconds after which another host key is final
 CONSOLE_LINES = 30
+PANIC = "end Kernel panic"  # what a kernel says last
 
 
 def wait(name: str, host_key: str, timeout: float = 600.0) -> None:
