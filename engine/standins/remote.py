@@ -6,10 +6,12 @@ nor a process list ever shows them. The host's key is pinned when one is given.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -145,8 +147,9 @@ class Remote:
         ``environment`` must be accepted by the server, ``previous`` (an earlier run's output)
         need not be. Raises ``PluginError`` where the host cannot be reached or refuses.
         """
+        deadline = time.monotonic() + limit if limit > 0 else math.inf
         if environment:
-            self._require_accepted(environment)
+            self._require_accepted(environment, deadline)
         return self._dial(
             command,
             hide_command=hide_command,
@@ -154,16 +157,16 @@ class Remote:
             environment={**environment, **previous},
             echo_stdout=echo_stdout,
             echo_stderr=echo_stderr,
-            limit=limit,
+            deadline=deadline,
         )
 
-    def _require_accepted(self, environment: Mapping[str, str]) -> None:
+    def _require_accepted(self, environment: Mapping[str, str], deadline: float) -> None:
         """Ask first: a server drops what ``AcceptEnv`` does not name, and ssh does not say so."""
         for name in environment:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise PluginError("environment: a name must be letters, digits and underscores")
         tests = "; ".join(f'[ -n "${{{name}+x}}" ] || echo {name}' for name in environment)
-        result = self._dial(tests, environment=environment)
+        result = self._dial(tests, environment=environment, deadline=deadline)
         if refused := result.stdout.split():
             raise PluginError(
                 f"could not set environment variable {refused[0]!r}: the SSH server there does "
@@ -179,7 +182,7 @@ class Remote:
         environment: Mapping[str, str],
         echo_stdout: Echo | None = None,
         echo_stderr: Echo | None = None,
-        limit: float = 0,
+        deadline: float,
     ) -> Result:
         delay, failed = FIRST_DELAY, 0
         while True:
@@ -200,7 +203,7 @@ class Remote:
                     env={**os.environ, **environment},
                     echo_stdout=echo_stdout,
                     echo_stderr=echo_stderr,
-                    limit=limit,
+                    limit=0 if deadline == math.inf else max(deadline - time.monotonic(), 0.001),
                 )
                 reached = bool(connected.read_text())
                 words = " ".join(said.read_text(errors="replace").split())
@@ -208,7 +211,7 @@ class Remote:
                 if result.status == SSH_FAILED and words:
                     raise PluginError(f"the connection to {self._target} was lost: {words}")
                 return result
-            if result.timed_out:
+            if result.timed_out or time.monotonic() + delay > deadline:
                 raise PluginError(f"{self._target} did not let us in within the time limit")
             self._raise_if_final(words)
             failed += 1
