@@ -109,7 +109,18 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         pytest.fail("sshd is missing; Fix: apt-get install openssh-server")
     folder = tmp_path_factory.mktemp("sshd")
     for name in ("host", "user", "other"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / name]
+        command = [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "",
+            "-f",
+            str(folder / name),
+        ]
         subprocess.run(command, check=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
