@@ -23,14 +23,14 @@ help: ## list the targets
 up: engine ## set up all that is needed and bring the dev stack up: a relay in a VM on this machine
 	@python3 -m lab image --variant vps >/dev/null
 	@$(ENV) && pulumi up --yes --skip-preview --stack dev
-	@$(ENV) && $(PY) -m lab.summary dev
+	@$(ENV) && python3 -m demo summary dev
 
 preview: engine ## what `make up` would change
 	@$(ENV) && pulumi preview --stack dev
 
 demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its page through the relay
 	@python3 -m lab image --variant home >/dev/null
-	@$(ENV) && $(PY) -m lab.demo dev
+	@$(ENV) && python3 -m demo run dev
 
 status: ## the VMs of this checkout
 	@python3 -m lab status

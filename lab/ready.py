@@ -4,7 +4,7 @@ import socket
 import subprocess
 import time
 
-from lab import address, folders, vm
+from lab import address, vm
 from lab.errors import LabError
 from lab.programs import find
 
@@ -30,12 +30,8 @@ def wait(name: str, host_key: str, timeout: float = 600.0) -> None:
     host, port = reserved.reach, reserved.ssh_port
     deadline = time.monotonic() + timeout
     other_since: float | None = None
-    folder = folders.vm(name)
     while True:
-        if vm.running(folder) is None:
-            raise LabError(
-                f"the VM {name} is not running, or died while it booted{_evidence(name)}"
-            )
+        _must_live(name)
         found = offered_key(host, port, max(0.0, deadline - time.monotonic()))
         if found == expected:
             return
@@ -86,6 +82,16 @@ def _has_banner(host: str, port: int, limit: float) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def _must_live(name: str) -> None:
+    state = vm.status(name)["state"]
+    if state in ("absent", "reserved"):
+        raise LabError(f"{name} was not started: run `python3 -m lab start {name}` first")
+    if state != "running":
+        raise LabError(f"the VM {name} has died{_evidence(name)}")
+    if PANIC in vm.console(name, CONSOLE_LINES):
+        raise LabError(f"the kernel of the VM {name} has died{_evidence(name)}")
 
 
 def _evidence(name: str) -> str:

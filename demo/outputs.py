@@ -1,0 +1,41 @@
+"""The outputs of a stack, as the ``pulumi`` command prints them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A row of the ``forwards`` output. ``reach`` is ``host:port`` as seen from this machine."""
+
+    home: str
+    listen: str
+    to: str
+    reach: str
+
+    @property
+    def port(self) -> str:
+        """Port and protocol on the public address, ``80/tcp``."""
+        return self.listen.rpartition(":")[2]
+
+
+def read(stack: str, secrets: bool = False) -> dict[str, Any]:
+    """Every output; secret ones are left out unless asked for. Exits where there are none."""
+    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
+    if secrets:
+        command.append("--show-secrets")
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = json.loads(done.stdout) if done.returncode == 0 else {}
+    if "forwards" not in found:
+        sys.exit(f"stack {stack} has no relay yet; run: make up\n{done.stderr.strip()}".strip())
+    return dict(found)
+
+
+def forwards(outputs: dict[str, Any]) -> list[Forward]:
+    """The forwards, in the config's order."""
+    return [Forward(**row) for row in outputs["forwards"]]

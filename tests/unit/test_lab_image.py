@@ -1,0 +1,111 @@
+"""The recipe of the lab's images: what changes an image's name, and what goes into it."""
+
+import io
+import tarfile
+from dataclasses import replace
+
+import pytest
+
+from lab import image
+from lab.errors import LabError
+from lab.mirrors import DEFAULT_ARCHIVE, DEFAULT_SECURITY, Mirrors, choose
+
+RECIPE = """
+suite = "bookworm"
+disk = "4G"
+packages = ["systemd"]
+masked = ["slow.service"]
+initramfs_modules = ["virtio_blk"]
+[variants.bare]
+packages = []
+[variants.next]
+packages = ["ufw"]
+suite = "trixie"
+disk = "6G"
+[files]
+"/etc/motd" = "hello"
+"""
+
+
+def digest(recipe: image.Recipe, sources: Mirrors = Mirrors(), code: bytes = b"code") -> str:  # noqa: B008
+    return recipe.digest(sources, code)
+
+
+def test_a_variant_adds_its_packages_and_may_have_a_suite_of_its_own():
+    recipe = image.read_recipe("next", RECIPE)
+    assert recipe.packages == ("systemd", "ufw")
+    assert (recipe.suite, recipe.disk) == ("trixie", "6G")
+
+
+def test_an_unknown_variant_names_the_known_ones():
+    with pytest.raises(LabError, match="bare, next"):
+        image.read_recipe("docker", RECIPE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"packages": ("systemd", "ufw")},
+        {"suite": "trixie"},
+        {"disk": "5G"},
+        {"masked": ()},
+        {"initramfs_modules": ("ext4",)},
+        {"files": {"/etc/motd": "good-bye"}},
+        {"variant": "other"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_recipe_is_another_image(change):
+    recipe = image.read_recipe("bare", RECIPE)
+    assert digest(replace(recipe, **change)) != digest(recipe)
+
+
+def test_the_same_recipe_is_the_same_image_and_other_code_or_mirrors_are_not():
+    recipe = image.read_recipe("bare", RECIPE)
+    assert digest(recipe) == digest(image.read_recipe("bare", RECIPE))
+    assert digest(recipe, code=b"other") != digest(recipe)
+    assert digest(recipe, Mirrors(archive="http://mirror.example/debian")) != digest(recipe)
+
+
+def test_the_vps_is_as_bare_as_a_cheap_providers():
+    packages = image.read_recipe("vps").packages
+    assert not {"wireguard-tools", "iptables", "nftables", "netplan.io"} & set(packages)
+    assert {"wireguard-tools", "iptables", "nftables"} <= set(image.read_recipe("home").packages)
+
+
+def test_the_skeleton_belongs_to_root_and_masks_units():
+    data = image.skeleton(image.read_recipe("bare", RECIPE))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        entries = {entry.name: entry for entry in tar}
+        motd = tar.extractfile("etc/motd")
+        assert motd is not None and motd.read() == b"hello"
+    assert entries["etc/systemd/system/slow.service"].linkname == "/dev/null"
+    assert {(entry.uid, entry.gid) for entry in entries.values()} == {(0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("targets", "archive", "security"),
+    [
+        ([], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
+        (["http://m.example/deb/ bookworm"], "http://m.example/deb", DEFAULT_SECURITY),
+        (
+            ["http://s.example/x/ trixie-security", "http://m.example/d/ trixie-updates"],
+            DEFAULT_ARCHIVE,
+            "http://s.example/x",
+        ),
+        (["http://vendor.example/apt nodistro"], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
+        (["http://u.example/ubuntu/ noble"], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
+        (["http://a.example/d bookworm", "http://b.example/d sid"], "http://a.example/d", None),
+    ],
+)
+def test_the_hosts_own_debian_mirrors_are_used(targets, archive, security):
+    assert choose(targets) == Mirrors(archive, security or DEFAULT_SECURITY)
+
+
+def test_sources_cover_updates_and_security():
+    lines = Mirrors("http://m.example/d", "http://s.example/d").sources("bookworm")
+    assert lines == [
+        "deb http://m.example/d bookworm main",
+        "deb http://m.example/d bookworm-updates main",
+        "deb http://s.example/d bookworm-security main",
+    ]
