@@ -1,10 +1,12 @@
 """The life of the lab's VMs, as far as it needs no VM: decisions, commands, what is dead."""
 
+import contextlib
 import io
 import json
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -68,18 +70,25 @@ def test_a_pid_that_is_another_programs_now_is_a_dead_vm(lab):
     assert vm.status("relay")["state"] == "stopped"
 
 
+@contextlib.contextmanager
+def process(name: str) -> Iterator[int]:
+    """Run a shell under another name until the block ends; give its pid."""
+    words = [name, "-c", "echo ready; read _"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, executable="/bin/sh", stdin=pipe, stdout=pipe) as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.readline() == b"ready\n"
+        yield shell.pid
+
+
 def test_a_pid_is_the_vms_if_its_command_line_carries_the_vms_mark(lab):
     folder = lab / "relay"
     folder.mkdir(parents=True)
-    with subprocess.Popen(["sleep", "60"], executable="sleep") as other:
-        (folder / command.PID).write_text(f"{other.pid}\n")
+    with process(command.mark(lab / "other")) as other, process(command.mark(folder)) as ours:
+        (folder / command.PID).write_text(f"{other}\n")
         assert vm.running(folder) is None
-        other.kill()
-    # The shell's own name carries the mark, as QEMU's -uuid does.
-    with subprocess.Popen([command.mark(folder), "60"], executable="/bin/sleep") as qemu:
-        (folder / command.PID).write_text(f"{qemu.pid}\n")
-        assert vm.running(folder) == qemu.pid
-        qemu.kill()
+        (folder / command.PID).write_text(f"{ours}\n")
+        assert vm.running(folder) == ours
 
 
 def test_an_unknown_vm_is_absent_and_a_reserved_one_reserved(lab, capsys):
