@@ -102,11 +102,43 @@ class Sshd:
     wrong_key: str
 
 
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+def sshd_program(folder: Path) -> list[str]:
+    """sshd as a command; Debian's, unpacked, where it is not installed.
+
+    Installing it would open port 22 of whoever runs the tests. As root it wants a user and a
+    folder to drop its privileges to; it gets them in a mount namespace of its own.
+    """
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        pytest.fail("sshd is missing; Fix: apt-get install openssh-server")
+        unpacked = obtain.cache() / "openssh-server"
+        program = str(unpacked / "usr" / "sbin" / "sshd")
+        if not Path(program).exists():
+            unpacked.mkdir(parents=True, exist_ok=True)
+            subprocess.run(
+                ["apt-get", "-q", "download", "openssh-server"], cwd=unpacked, check=True
+            )
+            package = sorted(unpacked.glob("openssh-server_*.deb"))[-1]
+            subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True)
+    if os.geteuid() != 0:
+        return [program]
+    passwd = folder / "passwd"
+    passwd.write_text(
+        Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
+    )
+    own = 'mount --bind "$0" /etc/passwd && mount -t tmpfs -o mode=755 none /run'
+    return [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f'{own} && mkdir /run/sshd && exec "$@"',
+        str(passwd),
+        program,
+    ]
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     folder = tmp_path_factory.mktemp("sshd")
     for name in ("host", "user", "other"):
         command = [
@@ -130,11 +162,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\nAcceptEnv OKAY\n"
         f"Banner {folder}/config\n"
     )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd drops its privileges
-    with subprocess.Popen(
-        [program, "-D", "-e", "-f", folder / "config"], stderr=subprocess.PIPE, text=True
-    ) as server:
+    words = [*sshd_program(folder), "-D", "-e", "-f", str(folder / "config")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         for line in server.stderr:
             if "Server listening" in line:

@@ -1,7 +1,7 @@
 """A server that tells each caller the address it saw, and a client; for any namespace.
 
-    talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
-    talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
+talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
+talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
 """
 
 from __future__ import annotations

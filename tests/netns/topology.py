@@ -109,21 +109,19 @@ class Host:
 
     def _inside(self) -> list[int]:
         """Daemons that wg-quick started: everything in our network namespace but the holder."""
-        mine = os.readlink(f"/proc/{self.pid}/ns/net")
+        mine = Path(f"/proc/{self.pid}/ns/net").readlink()
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != self.pid:
                 with contextlib.suppress(OSError):
-                    if os.readlink(entry / "ns" / "net") == mine:
+                    if (entry / "ns" / "net").readlink() == mine:
                         found.append(int(entry.name))
         return found
 
 
 def link(one: Host, dev_one: str, other: Host, dev_other: str) -> None:
     """A cable between two hosts."""
-    one.run(
-        f"ip link add {dev_one} type veth peer name {dev_other} netns {other.pid}"
-    )
+    one.run(f"ip link add {dev_one} type veth peer name {dev_other} netns {other.pid}")
     for host, dev in ((one, dev_one), (other, dev_other)):
         host.run(f"ip link set dev {dev} up")
 

@@ -1,0 +1,36 @@
+"""Fails where a promised layer ran no test or skipped one without an accepted reason.
+
+layers.py JUNIT.xml
+"""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+
+PROMISED = ("unit", "program", "schema", "netns", "engine", "vm")
+# The same cases run against the stand-ins; the official plugins need a download.
+ACCEPTED = ("the official plugin is not installed here",)
+
+
+def main(path: str) -> int:
+    """Count what ran in each layer; 0 where all is as promised."""
+    ran: Counter[str] = Counter()
+    wrong: list[str] = []
+    for case in ElementTree.parse(path).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+        layer = case.get("classname", "").split(".")[1]
+        skipped = case.find("skipped")
+        if skipped is None:
+            ran[layer] += 1
+        elif not any(reason in (skipped.get("message") or "") for reason in ACCEPTED):
+            wrong.append(f"{case.get('classname')}::{case.get('name')} was skipped")
+    wrong += [f"layer {layer} ran no test" for layer in PROMISED if not ran[layer]]
+    print("layers: " + ", ".join(f"{layer} {ran[layer]}" for layer in PROMISED))
+    for line in wrong:
+        print(f"layers: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

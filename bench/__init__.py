@@ -1,0 +1,1 @@
+"""What things cost, measured and printed; nothing here passes or fails."""

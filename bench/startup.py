@@ -1,0 +1,113 @@
+"""What our program adds to an engine's own time, and our user-data to a machine's own boot.
+
+    python3 -m bench.startup [--pairs N]
+
+1. ``pulumi preview`` and a no-op ``pulumi up`` of a relay, against a program of three resources on
+   the same engine: N interleaved pairs.
+2. ``pulumi up`` from nothing, against the same VM booted with only the same ``packages:``; one
+   each, alone on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from components.plan import PACKAGES
+from tests.relay_stack import Stack
+
+THREE = """
+from pulumi_random import RandomBytes
+for name in ("one", "two", "three"):
+    RandomBytes(name, length=32)
+"""
+HOMES = [{"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]}]
+
+
+def timed(what: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.monotonic()
+    what()
+    return time.monotonic() - start
+
+
+def boot_with_packages(stack: Stack) -> float:
+    """Seconds from power-on until cloud-init has installed the relay's packages, and no more."""
+    start = time.monotonic()
+    stack.lab("reserve", "floor")
+    user_data = "#cloud-config\n" + json.dumps({"packages": list(PACKAGES)})
+    stack.lab("start", "floor", stdin=user_data)
+    while True:
+        try:
+            stack.inside("floor", "cloud-init status --wait >/dev/null; true")
+            break
+        except AssertionError:  # the guest's agent is not up yet
+            time.sleep(0.5)
+    taken = time.monotonic() - start
+    stack.lab("stop", "floor")
+    return taken
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python3 -m bench.startup", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    pairs = parser.parse_args().pairs
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        relay = Stack(folder / "relay", name="bench")
+        relay.configure(vps={"kind": "lab"}, homes=HOMES)
+        relay.init()
+        try:
+            floor = boot_with_packages(relay)
+            print(f"boot with the same packages only    {floor:6.1f} s", flush=True)
+            up = timed(lambda: relay.pulumi("up", "--yes", "--skip-preview"))
+            print(f"pulumi up, from nothing to ready    {up:6.1f} s   ratio {up / floor:.2f}")
+            compare(relay, three(folder / "three"), pairs)
+            relay.pulumi("destroy", "--yes", "--skip-preview")
+        finally:
+            relay.lab("down")
+
+
+def three(folder: Path) -> Stack:
+    """The program of three resources, brought up."""
+    stack = Stack(folder, name="bench", program=folder)
+    (folder / "__main__.py").write_text(THREE)
+    stack.configure()
+    stack.init()
+    project = {"name": "cgnat-relay", "runtime": {"name": "python", "options": {"virtualenv": ""}}}
+    project["runtime"]["options"]["virtualenv"] = sys.prefix  # type: ignore[index]
+    (folder / "Pulumi.yaml").write_text(json.dumps(project))
+    stack.pulumi("up", "--yes", "--skip-preview")
+    return stack
+
+
+def compare(relay: Stack, floor: Stack, pairs: int) -> None:
+    """Interleaved pairs, so that the machine's drift meets both alike."""
+    for label, words in (("preview", ["preview"]), ("no-op up", ["up", "--yes", "--skip-preview"])):
+        ours, theirs = [], []
+        for _ in range(pairs):
+            ours.append(timed(lambda words=words: relay.pulumi(*words)))
+            theirs.append(timed(lambda words=words: floor.pulumi(*words)))
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        print(
+            f"{label:<9} relay {statistics.median(ours):5.2f} s"
+            f" ({min(ours):.2f} to {max(ours):.2f})"
+            f"   three resources {statistics.median(theirs):5.2f} s"
+            f" ({min(theirs):.2f} to {max(theirs):.2f})   ratio {ratio:.2f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(str(error))

@@ -1,0 +1,145 @@
+"""The caller's address at home, in namespaces: quick, and with what a VM cannot vary cheaply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from components.model import Mode
+
+from .conftest import Lab, make
+from .topology import Host, internet
+
+CLIENT = "203.0.113.9"
+DOCKER = """
+table ip docker {
+  chain prerouting {
+    type nat hook prerouting priority -100;
+    iifname != "docker0" meta l4proto { tcp, udp } th dport 8081 dnat to 172.17.0.2
+  }
+}
+"""
+STATE = [
+    "sh",
+    "-c",
+    "ip rule; ip route show table 7172 2>/dev/null; nft list tables; iptables-save",
+]
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2], ids=lambda value: f"rp_filter={value}")
+def lab(request: pytest.FixtureRequest, wg_env: dict[str, str]) -> Iterator[Lab]:
+    """A transparent home with Docker's rules, and one of the kernel's source filters."""
+    with internet(wg_env) as net:
+        made = make(net)
+        home = net["home"]
+        for dev in ("all", "default", "eth0", "docker0"):
+            home.run(f"sysctl -qw net.ipv4.conf.{dev}.rp_filter={request.param}")
+        home.run("nft -f -", stdin=DOCKER)
+        made.relay_up()
+        made.home_up(Mode.TRANSPARENT)
+        made.serve("home", 8080)
+        made.serve("home", 9001)
+        made.serve("container", 8081)
+        yield made
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+@pytest.mark.parametrize("port", [80, 81], ids=["host", "container"])
+def test_home_sees_the_caller(lab: Lab, kind: str, port: int) -> None:
+    assert lab.call(kind, port) == CLIENT
+
+
+def test_a_range_keeps_its_ports(lab: Lab) -> None:
+    assert lab.call("udp", 9001) == CLIENT
+
+
+def test_undeclared_ports_do_not_answer(lab: Lab) -> None:
+    assert lab.call("tcp", 8080) == ""
+    assert lab.call("udp", 8999) == ""
+
+
+@pytest.mark.parametrize(
+    ("without", "restore", "dead"),
+    [
+        (
+            "ip rule del pref 7173 fwmark 0x52000000/0xff000000 lookup 7172",
+            "ip rule add pref 7173 fwmark 0x52000000/0xff000000 lookup 7172",
+            [("tcp", 80), ("udp", 80), ("tcp", 81), ("udp", 81)],
+        ),
+        ("nft flush chain ip wg0 return_path", None, [("tcp", 80), ("udp", 80)]),
+        ("nft flush chain ip wg0 tag", None, [("tcp", 80), ("tcp", 81), ("udp", 81)]),
+        ("nft flush chain ip wg0 learn", None, [("udp", 80)]),
+        ("nft flush chain ip wg0 answer", None, [("udp", 80)]),
+    ],
+    ids=["rule", "return path", "tag", "learn", "answer"],
+)
+def test_each_part_is_needed(
+    lab: Lab, without: str, restore: str | None, dead: list[tuple[str, int]]
+) -> None:
+    """With a part of the return path taken away, what needs it does not answer."""
+    home = lab.net["home"]
+    home.run("nft flush set ip wg0 asked")
+    home.run(without)
+    try:
+        assert [lab.call(kind, port) for kind, port in dead] == [""] * len(dead)
+    finally:
+        if restore:
+            home.run(restore)
+        else:
+            home.run("wg-quick down wg0")
+            lab.home_up(Mode.TRANSPARENT)
+    assert all(lab.call(kind, port) == CLIENT for kind, port in dead)
+
+
+def test_callers_from_a_network_that_home_uses_too(lab: Lab) -> None:
+    """A client whose own address is in 192.168.1.0/24, home's LAN."""
+    client, internet_host = lab.net["client"], lab.net["internet"]
+    client.run("ip addr add 192.168.1.77/32 dev eth0")
+    internet_host.run("ip route add 192.168.1.77/32 via 203.0.113.9")
+    client.run("ip route replace default via 203.0.113.1 src 192.168.1.77")
+    try:
+        assert lab.call("tcp", 80) == "192.168.1.77"
+        assert lab.call("udp", 80) == "192.168.1.77"
+        assert lab.call("tcp", 81) == "192.168.1.77"
+    finally:
+        client.run("ip route replace default via 203.0.113.1")
+        client.run("ip addr del 192.168.1.77/32 dev eth0")
+        internet_host.run("ip route del 192.168.1.77/32")
+
+
+def test_up_twice_is_the_same_and_down_leaves_nothing(wg_env: dict[str, str]) -> None:
+    with internet(wg_env) as net:
+        lab = make(net)
+        home: Host = net["home"]
+        home.run("iptables -L")  # the empty base chains that iptables leaves are not ours
+        home.run("iptables -t filter -N X")
+        home.run("iptables -t filter -X X")
+        before = home.run(STATE)
+        lab.relay_up()
+        lab.home_up(Mode.TRANSPARENT)
+        up = home.run(STATE)
+        text = home.run("cat /etc/wireguard/wg0.conf")
+        for line in text.splitlines():
+            if line.startswith("PostUp = "):
+                home.run(["sh", "-ec", line.removeprefix("PostUp = ").replace("%i", "wg0")])
+        assert counted(home.run(STATE)) == counted(up)
+        home.run("wg-quick down wg0")
+        assert counted(home.run(STATE)) == counted(before)
+
+
+def test_masquerade_shows_the_relay(wg_env: dict[str, str]) -> None:
+    with internet(wg_env) as net:
+        lab = make(net, mode="masquerade")
+        lab.relay_up()
+        lab.home_up(Mode.MASQUERADE)
+        lab.serve("home", 8080)
+        assert lab.call("tcp", 80) == "172.16.0.1"
+        assert lab.call("udp", 80) == "172.16.0.1"
+        net["relay"].run("nft flush chain ip cgnat-relay postrouting")
+        assert lab.call("tcp", 80) == ""
+
+
+def counted(state: str) -> list[str]:
+    """The state without counters, dates, and base chains that are empty."""
+    return [line for line in state.splitlines() if line and line[0] not in "#:*C"]

@@ -1,0 +1,205 @@
+"""A stack under the real engine, with VMs of its own: what the layers engine and vm stand on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from engine import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Stack:
+    """A stack named ``name`` whose state, config, plugins and VMs are in ``folder``."""
+
+    folder: Path
+    name: str = "test"
+    program: Path = ROOT
+    env: dict[str, str] = field(init=False)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = environment.prepare(self.folder / "engine", Path(sys.prefix) / "bin" / "python")
+        found.pop("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", None)
+        self.env = environment.for_process(found) | {"CGNAT_RELAY_LAB": str(self.folder / "lab")}
+
+    @property
+    def state(self) -> str:
+        """All of the state's files as they lie on disk."""
+        files = sorted((self.folder / "engine" / "state").rglob("*"))
+        return "\n".join(f.read_text(errors="replace") for f in files if f.is_file())
+
+    def configure(self, **raw: Any) -> None:
+        """Write the stack's config, as a user would."""
+        file = self.folder / f"Pulumi.{self.name}.yaml"
+        old = yaml.safe_load(file.read_text()) if file.exists() else {}
+        old["config"] = {f"cgnat-relay:{key}": value for key, value in raw.items()}
+        file.write_text(yaml.safe_dump(old))
+
+    def pulumi(self, *words: str, check: bool = True, timeout: float = 1200) -> str:
+        """Run the engine; its whole output, which is kept in ``said`` too."""
+        done = subprocess.run(
+            ["pulumi", *words, "--stack", self.name, "--color=never", *self._config_file()],
+            cwd=self.program,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        self.said.append(done.stdout)
+        if check and done.returncode:
+            raise AssertionError(
+                f"pulumi {' '.join(words)} ended {done.returncode}:\n{done.stdout}"
+            )
+        if not check:
+            return f"{done.stdout}\nexit status {done.returncode}"
+        return done.stdout
+
+    def _config_file(self) -> list[str]:
+        file = self.folder / f"Pulumi.{self.name}.yaml"
+        return ["--non-interactive", "--config-file", str(file)]
+
+    def init(self) -> None:
+        """Make the stack. ``stack init`` writes the salt beside a project file: to our folder."""
+        (self.folder / "Pulumi.yaml").write_text("name: cgnat-relay\nruntime: python\n")
+        done = subprocess.run(
+            ["pulumi", "stack", "init", self.name, "--non-interactive"],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def outputs(self) -> dict[str, Any]:
+        """Every output, secrets shown; not kept in ``said``."""
+        done = subprocess.run(
+            ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", self.name],
+            cwd=self.program,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return dict(json.loads(done.stdout))
+
+    def keys(self) -> set[str]:
+        """Every secret key, as it is in the state and as the configs have it."""
+        done = subprocess.run(
+            ["pulumi", "stack", "export", "--show-secrets", "--stack", self.name],
+            cwd=self.program,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found: set[str] = set()
+        for resource in json.loads(done.stdout)["deployment"]["resources"]:
+            if resource["type"] == "random:index/randomBytes:RandomBytes":
+                for key in ("base64", "hex"):
+                    value = resource["outputs"][key]
+                    plaintext = value["plaintext"] if isinstance(value, dict) else value
+                    found.add(json.loads(plaintext) if '"' in plaintext else plaintext)
+        for text in self.outputs()["homeConfigs"].values():
+            for line in text.splitlines():
+                if line.startswith(("PrivateKey = ", "PresharedKey = ")):
+                    found.add(line.partition(" = ")[2])
+        return found
+
+    def lab(self, *words: str, stdin: str = "", check: bool = True, timeout: float = 900) -> str:
+        """A call of the lab program, on this stack's VMs."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lab", *words],
+            cwd=ROOT,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"lab {' '.join(words)}: {done.stderr}{done.stdout}")
+        return done.stdout + ("" if check else done.stderr)
+
+    def inside(self, vm: str, command: str, check: bool = True, stdin: str = "") -> str:
+        """A shell command in a VM, whatever its network does."""
+        words = ["exec", *(["--stdin"] if stdin else []), vm, "--", "sh", "-c", command]
+        return self.lab(*words, stdin=stdin, check=check)
+
+
+class ProcessWatch(AbstractContextManager["ProcessWatch"]):
+    """Collects the command line and the environment of every process while it is entered."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> ProcessWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    for name in ("cmdline", "environ"):
+                        try:
+                            self.seen.add((entry / name).read_bytes())
+                        except OSError:
+                            continue  # it has ended, or is not ours
+
+
+def eventually(what: Callable[[], object], why: str, within: float) -> Any:
+    """What ``what`` gives once it is true; at the deadline a failure that tells what was seen."""
+    deadline = time.monotonic() + within
+    seen: object = None
+    while time.monotonic() < deadline:
+        try:
+            seen = what()
+        except (AssertionError, OSError) as error:
+            seen = error
+        else:
+            if seen:
+                return seen
+        time.sleep(0.3)
+    raise AssertionError(f"{why}: not within {within:g} s, last seen: {seen!r}")
+
+
+def open_files_below(folder: Path) -> list[str]:
+    """Processes that still use something below a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if (entry / "cwd").readlink().is_relative_to(folder):
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    return found
