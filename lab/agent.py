@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,16 @@ def ask(socket: Path, command: str, timeout: float = TIMEOUT, **arguments: Any) 
 
 
 def execute(
-    socket: Path, command: list[str], stdin: bytes | None = None, timeout: float = 600.0
+    socket: Path,
+    command: list[str],
+    stdin: bytes | None = None,
+    timeout: float = 600.0,
+    alive: Callable[[], bool] = lambda: True,
 ) -> Done:
     """Run a command in the VM and wait for its end, at most ``timeout`` seconds.
 
-    The agent may not run yet while a VM boots, so its absence is waited out as well.
+    The agent may not run yet while a VM boots, so its absence is waited out as well, as long as
+    the VM is ``alive``.
     """
     deadline = time.monotonic() + timeout
     arguments: dict[str, Any] = {
@@ -71,25 +77,30 @@ def execute(
     }
     if stdin is not None:
         arguments["input-data"] = base64.b64encode(stdin).decode()
-    process = _patiently(socket, "guest-exec", deadline, **arguments)["pid"]
+    process = _patiently(socket, alive, deadline, "guest-exec", **arguments)["pid"]
     for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
-        status = _patiently(socket, "guest-exec-status", deadline, pid=process)
+        status = _patiently(socket, alive, deadline, "guest-exec-status", pid=process)
         if status["exited"]:
             return _done(status)
         if time.monotonic() > deadline:
             break
         time.sleep(pause)
-    ask(socket, "guest-exec", path="kill", arg=["-KILL", str(process)])
+    with contextlib.suppress(AbsentError):
+        ask(socket, "guest-exec", path="kill", arg=["-KILL", str(process)])
     raise LabError(f"{command[0]} did not end within {timeout:.0f} s and was killed")
 
 
-def _patiently(socket: Path, command: str, deadline: float, **arguments: Any) -> Any:
-    """Ask again until the agent is there."""
+def _patiently(
+    socket: Path, alive: Callable[[], bool], deadline: float, command: str, **arguments: Any
+) -> Any:
+    """Ask again until the agent is there, or never will be."""
     while True:
         left = deadline - time.monotonic()
         try:
             return ask(socket, command, max(1.0, min(TIMEOUT, left)), **arguments)
         except AbsentError as error:
+            if not alive():
+                raise LabError(f"the VM {socket.parent.name} was switched off meanwhile") from error
             if time.monotonic() > deadline:
                 raise LabError(
                     f"the agent in {socket.parent.name} does not answer: the VM boots still, "

@@ -150,7 +150,9 @@ def execute(
     """Run a command inside a running VM, as root, whatever its network does."""
     folder = folders.vm(name)
     _require_running(name, folder)
-    return agent.execute(folder / command.AGENT, words, stdin, timeout)
+    return agent.execute(
+        folder / command.AGENT, words, stdin, timeout, lambda: running(folder) is not None
+    )
 
 
 def status(name: str) -> dict[str, Any]:

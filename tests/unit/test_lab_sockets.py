@@ -176,6 +176,11 @@ def test_a_command_that_does_not_end_is_killed(serve):
     assert server.received[-1]["arguments"] == {"path": "kill", "arg": ["-KILL", "7"]}
 
 
+def test_a_vm_that_is_switched_off_ends_the_command(tmp_path):
+    with pytest.raises(LabError, match="was switched off meanwhile"):
+        agent.execute(tmp_path / "agent.sock", ["poweroff"], alive=lambda: False)
+
+
 def test_an_agent_that_never_comes_is_told(tmp_path):
     with pytest.raises(LabError, match="does not answer: the VM boots still"):
         agent.execute(tmp_path / "agent.sock", ["true"], timeout=0.0)
