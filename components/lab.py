@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pulumi
 from pulumi_command import local, remote
@@ -15,6 +16,7 @@ from .config import integer, known
 from .faults import Collector
 from .machine import Machine, Order
 
+PROJECT = Path(__file__).resolve().parents[1]
 KEYS = ("kind", "memory", "bootTimeout")
 RELAY_NETWORK = IPv4Network("198.51.100.0/24")
 HOME_NETWORK = IPv4Network("192.168.1.0/24")
@@ -41,6 +43,7 @@ class Lab:
             delete=_lab("release", vm),
             logging=local.Logging.STDERR,
             add_previous_output_in_env=False,
+            dir=_folder(),
             opts=child,
         )
         reserved = address.stdout.apply(json.loads)
@@ -52,6 +55,7 @@ class Lab:
             triggers=[order.revision, list(order.summary), order.ssh_port, order.tunnel_port],
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
+            dir=_folder(),
             opts=pulumi.ResourceOptions(
                 parent=parent,
                 depends_on=[address],
@@ -68,6 +72,7 @@ class Lab:
             triggers=[server.id],
             logging=local.Logging.STDERR,
             add_previous_output_in_env=False,
+            dir=_folder(),
             opts=pulumi.ResourceOptions(parent=parent, depends_on=[server]),
         )
         ports = local.Command(
@@ -77,6 +82,7 @@ class Lab:
             triggers=[server.id],
             logging=local.Logging.STDERR,
             add_previous_output_in_env=False,
+            dir=_folder(),
             opts=pulumi.ResourceOptions(parent=parent, depends_on=[server]),
         )
         return Machine(
@@ -109,6 +115,11 @@ def read(options: Mapping[str, object], path: str, faults: Collector) -> Lab:
             faults,
         ),
     )
+
+
+def _folder() -> str | None:
+    """Where ``lab`` can be found; nothing for the project itself, so that it may be moved."""
+    return None if Path.cwd() == PROJECT else str(PROJECT)
 
 
 def _lab(*words: object) -> str:

@@ -42,10 +42,10 @@ def reach(stack: Stack, port: int, protocol: str = "tcp") -> tuple[str, int]:
     raise AssertionError(f"{port}/{protocol} is not forwarded")
 
 
-def page(stack: Stack, port: int) -> str:
+def page(stack: Stack, port: int, patience: float = 10) -> str:
     """The page behind a forwarded TCP port; OSError where nothing answers."""
     host, number = reach(stack, port)
-    with urllib.request.urlopen(f"http://{host}:{number}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{host}:{number}/", timeout=patience) as answer:
         return str(answer.read().decode().strip())
 
 
@@ -62,11 +62,21 @@ def silent(stack: Stack, port: int = 80, tries: int = 2) -> bool:
     """Whether nothing answers on a forwarded port."""
     for _ in range(tries):
         try:
-            page(stack, port)
+            page(stack, port, patience=4)
         except OSError:
             continue
         return False
     return True
+
+
+def restart_relays_tunnel(stack: Stack, commands: str) -> None:
+    """Commands that make the relay forget its sessions, and a home that dials anew at once.
+
+    By itself it would do so after 120 s, when its session is old (WireGuard's Rekey-After-Time);
+    ``test_reboot_comes_back_by_itself`` waits for that, the other tests do not.
+    """
+    stack.inside("test-relay", commands)
+    stack.inside("test-home", "systemctl restart wg-quick@wg0")
 
 
 def answers(stack: Stack, port: int = 80, within: float = 60) -> str:
@@ -86,7 +96,7 @@ def test_the_relay_may_be_asked_twice_for_the_same_rules(home: Stack) -> None:
     """A restart loads them anew; nothing doubles, nothing vanishes."""
     listing = "iptables-save | grep -v '^[:#]'; nft list table ip cgnat-relay; ip rule"
     before = home.inside("test-relay", listing)
-    home.inside("test-relay", "systemctl restart wg-quick@wg0 cgnat-relay-firewall")
+    restart_relays_tunnel(home, "systemctl restart wg-quick@wg0 cgnat-relay-firewall")
     assert home.inside("test-relay", listing) == before
     answers(home)
 
@@ -138,11 +148,13 @@ def test_an_undeclared_port_does_not_answer(home: Stack) -> None:
         with let_in(home, "tcp/9999") as host:
 
             def stray() -> bool:
-                with urllib.request.urlopen(f"http://{host}:9999/", timeout=5) as answer:
-                    return answer.status == 200
+                try:
+                    with urllib.request.urlopen(f"http://{host}:9999/", timeout=5) as answer:
+                        return bool(answer.status == 200)
+                except OSError:
+                    return False
 
-            with pytest.raises(OSError, match=""):
-                stray()
+            assert not stray()
             # The off-case: with a rule for it the same question is answered.
             home.inside("test-relay", f"iptables -I {rule}")
             eventually(stray, "the stray service with a rule", within=30)
@@ -197,7 +209,7 @@ def test_the_firewall_stands_while_the_tunnel_is_down(home: Stack) -> None:
     assert chains.count("-A INPUT -j RELAY-INPUT") == 2
     assert "WG0-FORWARD" not in chains
     assert "cgnat-relay" not in chains
-    home.inside("test-relay", "systemctl start wg-quick@wg0")
+    restart_relays_tunnel(home, "systemctl start wg-quick@wg0")
     answers(home)
 
 
@@ -206,7 +218,7 @@ def test_readiness_names_what_is_missing(home: Stack) -> None:
     assert home.inside("test-relay", ask, stdin=CHECK).strip().endswith("ready")
     home.inside("test-relay", "systemctl stop wg-quick@wg0; sysctl -qw net.ipv4.ip_forward=0")
     said = home.inside("test-relay", f"{ask}; echo status $?", stdin=CHECK, check=False)
-    home.inside("test-relay", "sysctl -qw net.ipv4.ip_forward=1; systemctl start wg-quick@wg0")
+    restart_relays_tunnel(home, "sysctl -qw net.ipv4.ip_forward=1; systemctl start wg-quick@wg0")
     assert "status 1" in said
     assert "relay not ready: IPv4 forwarding is off" in said
     assert "relay not ready: interface wg0 is not up" in said
