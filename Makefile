@@ -73,7 +73,7 @@ lock: ## resolve the pinned requirements anew from pyproject.toml
 # --- what the targets above stand on ---
 
 define apt_install
-	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(1) 2>/dev/null | \
+	@missing=$$({ dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(1) 2>/dev/null || :; } | \
 		awk '$$2 == "installed" { print $$1 }' | sort | \
 		comm -13 - <(printf '%s\n' $(1) | sort)); \
 	if [ -n "$$missing" ]; then \
