@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,22 +172,6 @@ class ProcessWatch(AbstractContextManager["ProcessWatch"]):
                             self.seen.add((entry / name).read_bytes())
                         except OSError:
                             continue  # it has ended, or is not ours
-
-
-def eventually(what: Callable[[], object], why: str, within: float) -> Any:
-    """What ``what`` gives once it is true; at the deadline a failure that tells what was seen."""
-    deadline = time.monotonic() + within
-    seen: object = None
-    while time.monotonic() < deadline:
-        try:
-            seen = what()
-        except (AssertionError, OSError) as error:
-            seen = error
-        else:
-            if seen:
-                return seen
-        time.sleep(0.3)
-    raise AssertionError(f"{why}: not within {within:g} s, last seen: {seen!r}")
 
 
 def open_files_below(folder: Path) -> list[str]:

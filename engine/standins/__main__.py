@@ -8,6 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.standins import server
+from engine.standins.command_plugin import CommandPlugin
+from engine.standins.random_plugin import RandomPlugin
+from engine.standins.server import serve
 
-server.main(sys.argv[1:])
+PLUGINS = {"command": CommandPlugin, "random": RandomPlugin}
+
+name, *rest = sys.argv[1:]
+serve(PLUGINS[name], rest)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
 
 from .remote import DEFAULTS, Connection, Remote, check_connection
-from .server import InputError, Plugin, PluginError
+from .server import InputError, Log, Plugin, PluginError
 from .shell import Children, Echo, Result
 from .wire import UNKNOWN, Properties, Secret, has_secret, plain
 
@@ -37,7 +36,7 @@ class CommandPlugin(Plugin):
     types = (LOCAL, REMOTE)
     functions = (RUN,)
 
-    def __init__(self, log: Callable[[str, str], None]) -> None:
+    def __init__(self, log: Log) -> None:
         super().__init__(log)
         self.children = Children()
 

@@ -29,6 +29,9 @@ OPTIONS = [
 # One thread per call under way; a command that runs for minutes holds its thread.
 WORKERS = 128
 
+# Shows a line (second) beside the resource of this URN (first) in the engine's progress.
+Log = Callable[[str, str], None]
+
 
 class PluginError(Exception):
     """What the user is told when a call fails; its text must hold no secret."""
@@ -49,7 +52,7 @@ class Plugin:
     types: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
 
-    def __init__(self, log: Callable[[str, str], None]) -> None:
+    def __init__(self, log: Log) -> None:
         self.log = log
 
     def check(self, kind: str, inputs: Properties) -> Properties:
@@ -217,7 +220,7 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         )
 
 
-def engine_log(address: str) -> Callable[[str, str], None]:
+def engine_log(address: str) -> Log:
     """A function that shows a line beside a resource (its URN) in the engine's progress."""
     if not address:
         return lambda urn, text: None
@@ -235,19 +238,10 @@ def engine_log(address: str) -> Callable[[str, str], None]:
     return log
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Serve until the engine ends; ``arguments`` are name, version, and the engine's address."""
-    name, version, *rest = arguments
-    log = engine_log(rest[-1] if rest and not rest[-1].startswith("-") else "")
-    plugin: Plugin
-    if name == "random":
-        from .random_plugin import RandomPlugin
-
-        plugin = RandomPlugin(log)
-    else:
-        from .command_plugin import CommandPlugin
-
-        plugin = CommandPlugin(log)
+def serve(make: Callable[[Log], Plugin], arguments: Sequence[str]) -> NoReturn:
+    """Serve a plugin until the engine ends; ``arguments`` are version and engine's address."""
+    version, *rest = arguments
+    plugin = make(engine_log(rest[-1] if rest and not rest[-1].startswith("-") else ""))
     server = grpc.server(ThreadPoolExecutor(WORKERS), interceptors=[Guard()], options=OPTIONS)
     proto.provider_grpc.add_ResourceProviderServicer_to_server(Service(plugin, version), server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -19,7 +19,8 @@ from components.plan import relay_plan
 from components.wireguard import Uplink
 
 from ..unit import samples
-from .topology import Host, eventually, internet
+from ..waiting import eventually
+from .topology import Host, internet
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgnat-relay"

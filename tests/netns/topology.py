@@ -23,8 +23,7 @@ import os
 import shlex
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,22 +123,6 @@ def link(one: Host, dev_one: str, other: Host, dev_other: str) -> None:
     one.run(f"ip link add {dev_one} type veth peer name {dev_other} netns {other.pid}")
     for host, dev in ((one, dev_one), (other, dev_other)):
         host.run(f"ip link set dev {dev} up")
-
-
-def eventually(what: Callable[[], object], why: str, within: float = 15) -> None:
-    """Wait until ``what`` is true; at the deadline fail with what was seen last."""
-    deadline = time.monotonic() + within
-    seen: object = None
-    while time.monotonic() < deadline:
-        try:
-            seen = what()
-        except AssertionError as error:
-            seen = error
-        else:
-            if seen:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"{why}: not within {within:g} s, last seen: {seen!r}")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from ..relay_stack import Stack, eventually
+from ..relay_stack import Stack
+from ..waiting import eventually
 
 CALLER = "198.51.100.2"
 RELAY = "172.16.0.1"
@@ -242,6 +243,15 @@ def test_setup_waits_for_apts_lock(home: Stack) -> None:
     assert time.monotonic() - started > 10
     status = "dpkg-query -W -f '${db:Status-Status}' unattended-upgrades"
     assert home.inside("test-relay", status) == "installed"
+
+
+def test_security_updates_come_by_themselves(home: Stack) -> None:
+    dump = home.inside(
+        "test-relay", "apt-config dump; systemctl is-enabled apt-daily-upgrade.timer"
+    )
+    assert 'APT::Periodic::Unattended-Upgrade "1";' in dump
+    assert "label=Debian-Security" in dump
+    assert dump.split()[-1] == "enabled"
 
 
 def test_ssh_takes_no_password_and_has_one_host_key(home: Stack) -> None:
