@@ -29,6 +29,7 @@ class Stack:
     program: Path = ROOT
     env: dict[str, str] = field(init=False)
     said: list[str] = field(default_factory=list)
+    _outputs: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +63,7 @@ class Stack:
             timeout=timeout,
         )
         self.said.append(done.stdout)
+        self._outputs = {}
         if check and done.returncode:
             raise AssertionError(
                 f"pulumi {' '.join(words)} ended {done.returncode}:\n{done.stdout}"
@@ -87,7 +89,9 @@ class Stack:
         assert done.returncode == 0, done.stderr
 
     def outputs(self) -> dict[str, Any]:
-        """Every output, secrets shown; not kept in ``said``."""
+        """Every output since the last update, secrets shown; not kept in ``said``."""
+        if self._outputs:
+            return self._outputs
         done = subprocess.run(
             ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", self.name],
             cwd=self.program,
@@ -96,7 +100,8 @@ class Stack:
             capture_output=True,
             text=True,
         )
-        return dict(json.loads(done.stdout))
+        self._outputs = dict(json.loads(done.stdout))
+        return self._outputs
 
     def keys(self) -> set[str]:
         """Every secret key, as it is in the state and as the configs have it."""

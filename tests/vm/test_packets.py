@@ -9,79 +9,18 @@ sees of callers from this machine, 172.16.0.1 is the relay itself.
 
 from __future__ import annotations
 
-import socket
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ..relay_stack import Stack
 from ..waiting import eventually
+from .callers import BOOT, answers, datagram, let_in, page, restart_relays_tunnel, silent, speaks
 
 CALLER = "198.51.100.2"
 RELAY = "172.16.0.1"
 CHECK = (Path(__file__).parents[2] / "cloud-init" / "host" / "check").read_text()
-BOOT = 400  # seconds for a VM under software emulation on a busy machine
-
-
-@pytest.fixture(scope="module")
-def home(relay: Stack) -> Stack:
-    """The stack with a home VM that was given ``homeConfig`` and nothing else."""
-    relay.lab("home", "test-home", stdin=relay.outputs()["homeConfig"])
-    eventually(lambda: page(relay, 80), "the home's page through the relay", within=BOOT)
-    return relay
-
-
-def reach(stack: Stack, port: int, protocol: str = "tcp") -> tuple[str, int]:
-    for row in stack.outputs()["forwards"]:
-        if row["listen"].endswith(f":{port}/{protocol}"):
-            host, _, number = row["reach"].rpartition(":")
-            return host, int(number)
-    raise AssertionError(f"{port}/{protocol} is not forwarded")
-
-
-def page(stack: Stack, port: int, patience: float = 10) -> str:
-    """The page behind a forwarded TCP port; OSError where nothing answers."""
-    host, number = reach(stack, port)
-    with urllib.request.urlopen(f"http://{host}:{number}/", timeout=patience) as answer:
-        return str(answer.read().decode().strip())
-
-
-def datagram(stack: Stack, port: int) -> str:
-    """The answer behind a forwarded UDP port; OSError where nothing answers."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
-        caller.settimeout(10)
-        caller.connect(reach(stack, port, "udp"))
-        caller.send(b"who am I?")
-        return caller.recv(2048).decode().strip()
-
-
-def silent(stack: Stack, port: int = 80, tries: int = 2) -> bool:
-    """Whether nothing answers on a forwarded port."""
-    for _ in range(tries):
-        try:
-            page(stack, port, patience=4)
-        except OSError:
-            continue
-        return False
-    return True
-
-
-def restart_relays_tunnel(stack: Stack, commands: str) -> None:
-    """Commands that make the relay forget its sessions, and a home that dials anew at once.
-
-    By itself it would do so after 120 s, when its session is old (WireGuard's Rekey-After-Time);
-    ``test_reboot_comes_back_by_itself`` waits for that, the other tests do not.
-    """
-    stack.inside("test-relay", commands)
-    stack.inside("test-home", "systemctl restart wg-quick@wg0")
-
-
-def answers(stack: Stack, port: int = 80, within: float = 60) -> str:
-    return str(eventually(lambda: page(stack, port), f"an answer on port {port}", within))
 
 
 @pytest.mark.parametrize("port", [80, 443])
@@ -125,18 +64,6 @@ def test_without_the_return_path_nothing_comes_back(home: Stack) -> None:
     answers(home)
 
 
-@contextmanager
-def let_in(stack: Stack, *extra: str) -> Iterator[str]:
-    """Open more ports outside the machine than the config declares; the host that leads there."""
-    rows = stack.outputs()["forwards"]
-    declared = ["/".join(row["listen"].rpartition(":")[2].split("/")[::-1]) for row in rows]
-    stack.lab("open", "test-relay", *declared, *extra)
-    try:
-        yield rows[0]["reach"].rpartition(":")[0]
-    finally:
-        stack.lab("open", "test-relay", *declared)
-
-
 def test_an_undeclared_port_does_not_answer(home: Stack) -> None:
     """Even with a service listening on the relay, and the port open outside the machine."""
     serve = "systemd-run -q --unit=stray python3 -m http.server 9999"
@@ -147,18 +74,10 @@ def test_an_undeclared_port_does_not_answer(home: Stack) -> None:
     rule = "RELAY-INPUT -p tcp --dport 9999 -j ACCEPT"
     try:
         with let_in(home, "tcp/9999") as host:
-
-            def stray() -> bool:
-                try:
-                    with urllib.request.urlopen(f"http://{host}:9999/", timeout=5) as answer:
-                        return bool(answer.status == 200)
-                except OSError:
-                    return False
-
-            assert not stray()
+            assert not speaks(host, 9999)
             # The off-case: with a rule for it the same question is answered.
             home.inside("test-relay", f"iptables -I {rule}")
-            eventually(stray, "the stray service with a rule", within=30)
+            eventually(lambda: speaks(host, 9999), "the stray service with a rule", within=30)
             home.inside("test-relay", f"iptables -D {rule}")
     finally:
         home.inside("test-relay", "systemctl stop stray")
