@@ -17,17 +17,17 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack
 
-.PHONY: help up preview demo status test lint bench down clean lock deps test-deps engine
+.PHONY: help up preview demo status test lint bench down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-up: engine ## set up all that is needed and bring the dev stack up: a relay in a VM on this machine
+up: stack ## set up all that is needed and bring the dev stack up: a relay in a VM on this machine
 	@python3 -m lab image --variant vps >/dev/null
 	@$(ENV) && pulumi up --yes --skip-preview --stack dev
 	@$(ENV) && python3 -m demo summary dev
 
-preview: engine ## what `make up` would change
+preview: stack ## what `make up` would change
 	@$(ENV) && pulumi preview --stack dev
 
 demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its page through the relay
@@ -102,6 +102,9 @@ test-deps: deps .venv/dev
 	@touch $@
 
 engine: .venv/run
+	@python3 -m engine get >/dev/null
+
+stack: .venv/run
 	@python3 -m engine init --stack dev --dir $(DEV)
 
 $(DEV)/env:

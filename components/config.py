@@ -108,9 +108,10 @@ def _homes(
     # Pinned addresses are given out first: a pin must not lose to a derived address above it.
     for index in sorted(range(len(value)), key=lambda i: not _pins(value[i])):
         path = f"homes[{index}]"
-        raw = _section(value[index], path, HOME_KEYS, faults, missing="a home is a mapping")
-        if not raw:
+        if not isinstance(value[index], Mapping):
+            faults.add(path, "a home is a mapping", f"known here: {', '.join(HOME_KEYS)}")
             continue
+        raw = _section(value[index], path, HOME_KEYS, faults)
         name = _name(raw, path, names, faults)
         address = _address(raw, name, path, network, taken, faults)
         mode = _mode(raw.get("mode", Mode.TRANSPARENT.value), f"{path}.mode", faults)
@@ -243,13 +244,13 @@ def _overlaps(
 
 
 def _section(
-    value: object, path: str, keys: Sequence[str], faults: Collector, missing: str | None = None
+    value: object, path: str, keys: Sequence[str], faults: Collector
 ) -> Mapping[str, object]:
-    """A mapping with known keys only; an absent one is empty unless ``missing`` says why not."""
-    if value is None and missing is None:
+    """A mapping with known keys only; an absent one is empty."""
+    if value is None:
         return {}
     if not isinstance(value, Mapping):
-        faults.add(path, missing or "is a mapping", f"known here: {', '.join(keys)}")
+        faults.add(path, "is a mapping", f"known here: {', '.join(keys)}")
         return {}
     section = cast(Mapping[str, object], value)
     known(section, keys, f"{path}.", faults)

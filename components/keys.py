@@ -67,11 +67,12 @@ def wireguard_key(seed: str) -> WireGuardKey:
 
 
 def is_wireguard_key(text: str) -> bool:
-    """Whether it is base64 of exactly 32 bytes, as ``wg`` writes keys."""
+    """Whether it is base64 of exactly 32 bytes as ``wg`` reads it: no stray bits, not all zero."""
     try:
-        return len(text) == 44 and len(_decode(text)) == KEY_BYTES
+        raw = _decode(text)
     except ValueError:
         return False
+    return any(raw) and base64.b64encode(raw).decode() == text
 
 
 def ssh_key(seed: str) -> SshKey:

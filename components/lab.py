@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,12 +33,12 @@ class Lab:
 
     networks: tuple[IPv4Network, ...] = (RELAY_NETWORK, HOME_NETWORK)
     user_data_limit: int | None = None
+    port_limit: int | None = 3000  # each is words on QEMU's command line
     user_data_frozen: bool = False
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""
-        vm = f"{pulumi.get_stack()}-{name}"
-        child = pulumi.ResourceOptions(parent=parent)
+        vm = label(f"{pulumi.get_stack()}-{name}")
         address = local.Command(
             f"{name}-address",
             create=_lab("reserve", vm, "--udp", order.tunnel_port, "--ssh", order.ssh_port),
@@ -44,7 +46,7 @@ class Lab:
             logging=local.Logging.STDERR,
             add_previous_output_in_env=False,
             dir=_folder(),
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
         )
         reserved = address.stdout.apply(json.loads)
         server = local.Command(
@@ -52,7 +54,7 @@ class Lab:
             create=_lab("start", vm, "--memory", self.memory, "--network", str(RELAY_NETWORK)),
             delete=_lab("stop", vm),
             stdin=order.user_data,
-            triggers=[order.revision, list(order.summary), order.ssh_port, order.tunnel_port],
+            triggers=[order.revision, list(order.summary), self.memory],
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
             dir=_folder(),
@@ -83,7 +85,9 @@ class Lab:
             logging=local.Logging.STDERR,
             add_previous_output_in_env=False,
             dir=_folder(),
-            opts=pulumi.ResourceOptions(parent=parent, depends_on=[server]),
+            opts=pulumi.ResourceOptions(
+                parent=parent, depends_on=[server], delete_before_replace=True
+            ),
         )
         return Machine(
             public_ip=reserved.apply(lambda r: str(r["publicIp"])),
@@ -115,6 +119,15 @@ def read(options: Mapping[str, object], path: str, faults: Collector) -> Lab:
             faults,
         ),
     )
+
+
+def label(name: str) -> str:
+    """A VM's name, a DNS label; stacks and components may have names that are none."""
+    if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"{plain[:50] or 'vm'}-{digest}"
 
 
 def _folder() -> str | None:

@@ -62,6 +62,10 @@ class MachineKind(Protocol):
         """The largest user-data in bytes; None where there is no limit."""
 
     @property
+    def port_limit(self) -> int | None:
+        """How many ports can be opened outside the machine; None where there is no limit."""
+
+    @property
     def user_data_frozen(self) -> bool:
         """Whether a change of user-data leaves a running machine alone; else it is replaced."""
 

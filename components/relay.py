@@ -196,6 +196,13 @@ def validate(args: RelayArgs, machine: MachineKind) -> Settings:
     faults = Collector()
     raw = {key: value for key, value in args.items() if key != "machine"}
     settings = config.read(raw, faults, machine.networks)
+    ports = sum(len(opening.ports) for opening in settings.openings) if settings else 0
+    if machine.port_limit is not None and ports > machine.port_limit:
+        faults.add(
+            "homes",
+            f"{ports} ports are forwarded, this machine can open {machine.port_limit}",
+            "use smaller ranges",
+        )
     limit = machine.user_data_limit
     if settings and limit is not None and (size := _size(settings)) > limit:
         faults.add(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .keys import HomeKeys, RelayKeys
@@ -9,10 +11,7 @@ from .model import Home, Mode, Settings, Tunnel
 from .rules import TABLE, forward_chain
 
 PLACEHOLDER = "PUT-THE-PRIVATE-KEY-OF-THIS-HOME-HERE"
-# The home's own routing table, the two rules that lead to it, and the mark that its flows carry.
-# The mark is the top byte: Tailscale uses the third, Kubernetes the second, wg-quick all four.
-ROUTES = 7172
-MARK = 0x52000000
+# Marks are in the top byte: Tailscale uses the third, Kubernetes the second, wg-quick all four.
 MASK = 0xFF000000
 
 
@@ -20,23 +19,25 @@ def relay_interface(settings: Settings, keys: RelayKeys) -> str:
     """``/etc/wireguard/wg0.conf`` of the relay: the interface, without its peers.
 
     Peers and rules are in files of their own beside it, so that either changes alone. PostUp may
-    run twice; PreDown cannot fail, since a failure there would leave the interface up.
+    run twice; PreDown cannot fail, since a failure there would leave the interface up. The filter
+    is there before the first peer and goes after the last. Files are piped in, as wg-quick itself
+    does: AppArmor's profile for it keeps nft from reading them (Ubuntu 25.04 on).
     """
     tunnel = settings.tunnel
     chain = forward_chain(settings)
     jumps = ["-i %i", "-o %i"]
     up = [
-        "wg addconf %i /etc/wireguard/%i.peers",
-        "iptables-restore --wait --noflush /etc/wireguard/%i.iptables",
+        "cat /etc/wireguard/%i.iptables | iptables-restore --wait --noflush",
         *(
             f"iptables -w -C FORWARD {j} -j {chain} 2>/dev/null"
             f" || iptables -w -I FORWARD {j} -j {chain}"
             for j in jumps
         ),
-        "nft -f - < /etc/wireguard/%i.nft",
+        "cat /etc/wireguard/%i.nft | nft -f -",
+        "wg addconf %i /etc/wireguard/%i.peers",
     ]
-    down = [
-        f"nft delete table ip {TABLE} 2>/dev/null || :",
+    down = [f"nft delete table ip {TABLE} 2>/dev/null || :"]
+    gone = [
         *(f"iptables -w -D FORWARD {j} -j {chain} 2>/dev/null || :" for j in jumps),
         f"iptables -w -F {chain} 2>/dev/null && iptables -w -X {chain} || :",
     ]
@@ -47,6 +48,7 @@ def relay_interface(settings: Settings, keys: RelayKeys) -> str:
         [f"ListenPort = {tunnel.port}"],
         up,
         down,
+        gone,
     )
 
 
@@ -89,7 +91,7 @@ def home_config(home: Home, tunnel: Tunnel, keys: HomeKeys, uplink: Uplink) -> s
         # A caller's packet has the caller's address as its inner source, and WireGuard drops
         # what is not in AllowedIPs; Table = off keeps that from becoming a default route.
         allowed, extra = "0.0.0.0/0", ["Table = off"]
-        up, down = _return_path(home)
+        up, down = _return_path(home, slot(uplink.public_key))
     interface = _interface(
         f"{home.address}/{tunnel.network.prefixlen}",
         keys.private or PLACEHOLDER,
@@ -110,8 +112,22 @@ def home_config(home: Home, tunnel: Tunnel, keys: HomeKeys, uplink: Uplink) -> s
     return interface + "\n" + "\n".join(peer)
 
 
+def slot(public_key: str) -> int:
+    """A number from 1 to 254 for a relay, from its public key.
+
+    A home of two relays needs a mark, a routing table and two rule preferences for each.
+    """
+    return 1 + hashlib.sha256(public_key.encode()).digest()[0] % 254
+
+
 def _interface(
-    address: str, private: str, tunnel: Tunnel, extra: list[str], up: list[str], down: list[str]
+    address: str,
+    private: str,
+    tunnel: Tunnel,
+    extra: list[str],
+    up: list[str],
+    down: list[str],
+    gone: Sequence[str] = (),
 ) -> str:
     lines = [
         "[Interface]",
@@ -121,12 +137,13 @@ def _interface(
         *extra,
         *(f"PostUp = {line}" for line in up),
         *(f"PreDown = {line}" for line in down),
+        *(f"PostDown = {line}" for line in gone),
         "",
     ]
     return "\n".join(lines)
 
 
-def _return_path(home: Home) -> tuple[list[str], list[str]]:
+def _return_path(home: Home, slot: int) -> tuple[list[str], list[str]]:
     """PostUp and PreDown that send answers, and only answers, back by the tunnel.
 
     Flows that come in by the tunnel are marked, their answers carry the mark, and marked packets
@@ -134,11 +151,13 @@ def _return_path(home: Home) -> tuple[list[str], list[str]]:
     address lies in a network that home also uses are answered as well. wg-quick cuts a line at a
     number sign, so there is none.
     """
-    mark, mask = f"{MARK:#010x}", f"{MASK:#010x}"
+    mark, mask = f"{slot << 24:#010x}", f"{MASK:#010x}"
     keep = f"{~MASK & 0xFFFFFFFF:#010x}"
+    table, first = 7000 + slot, 7000 + 2 * slot
+    # networkd removes rules that are not its own, but for those of protocol kernel.
     rules = [
-        f"pref {ROUTES} iif %i lookup main",
-        f"pref {ROUTES + 1} fwmark {mark}/{mask} lookup {ROUTES}",
+        f"pref {first} protocol kernel iif %i lookup main",
+        f"pref {first + 1} protocol kernel fwmark {mark}/{mask} lookup {table}",
     ]
     ours = f"ct mark and {mask} == {mark} meta mark set meta mark and {keep} or {mark};"
     nft = " ".join(
@@ -147,7 +166,7 @@ def _return_path(home: Home) -> tuple[list[str], list[str]]:
             # A UDP socket on 0.0.0.0 answers from the LAN address, chosen before any mark can
             # route it, and conntrack would take that for a new flow. So who asked is learned,
             # and the source of the answer is set before conntrack sees it.
-            "set asked { type ipv4_addr . inet_service . inet_service; size 65536;",
+            "set asked { type ipv4_addr . inet_service . inet_service; size 262144;",
             "flags dynamic,timeout; timeout 3m; };",
             "chain learn { type filter hook prerouting priority raw;",
             "iifname %i meta l4proto udp fib daddr type local",
@@ -170,13 +189,16 @@ def _return_path(home: Home) -> tuple[list[str], list[str]]:
         "-i %i -m conntrack --ctstate DNAT",
     ]
     up = [
-        # Per interface, not for all: it goes with the interface.
-        "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1",
-        f"ip -4 route replace default dev %i table {ROUTES}",
+        # Per interface, and so gone with it; AppArmor's profile (Ubuntu 25.04 on) allows all alone.
+        "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1 2>/dev/null"
+        " || sysctl -q net.ipv4.conf.all.src_valid_mark=1",
+        f"ip -4 route replace default dev %i table {table}",
         *(f"ip -4 rule del {rule} 2>/dev/null || :; ip -4 rule add {rule}" for rule in rules),
         f"nft '{nft}'",
         "iptables -w -N %i-home 2>/dev/null || iptables -w -F %i-home",
         *(f"iptables -w -A %i-home {match} -j ACCEPT" for match in forward),
+        # The relay may reach what home publishes, not whatever home could route to.
+        "iptables -w -A %i-home -i %i -j DROP",
         *_jump("FORWARD", "-j %i-home"),
         *_jump("INPUT", "-i %i -j ACCEPT"),
     ]

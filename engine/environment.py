@@ -24,7 +24,7 @@ def variables(home: Path, backend: Path, passphrase: Path) -> dict[str, str]:
     """What the engine reads, for a state in the folder ``backend``. Paths become absolute."""
     return {
         "PULUMI_HOME": str(home.absolute()),
-        "PULUMI_BACKEND_URL": f"file://{backend.absolute()}",
+        "PULUMI_BACKEND_URL": backend.absolute().as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase.absolute()),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         # A stack's tracked file holds no salt; without this a second checkout of it would get a
@@ -135,9 +135,11 @@ def hide_salt_from_git(settings: Path) -> None:
 
     if shutil.which("git") is None or not git("ls-files", settings.name):
         return
+    if b"secure:" in settings.read_bytes():
+        return  # other clones need the salt to read what is encrypted there
     git("config", f"filter.{FILTER}.clean", "sed /^encryptionsalt:/d")
     attributes = project / git("rev-parse", "--git-path", "info/attributes")
-    text, line = "", f"Pulumi.*.yaml filter={FILTER}"
+    text, line = "", f"{settings.name} filter={FILTER}"
     if attributes.exists():
         text = attributes.read_text()
     if line not in text.splitlines():

@@ -245,13 +245,13 @@ def serve(make: Callable[[Log], Plugin], arguments: Sequence[str]) -> NoReturn:
     server = grpc.server(ThreadPoolExecutor(WORKERS), interceptors=[Guard()], options=OPTIONS)
     proto.provider_grpc.add_ResourceProviderServicer_to_server(Service(plugin, version), server)
     port = server.add_insecure_port("127.0.0.1:0")
+    parent, done = os.getppid(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
 
-    parent, done = os.getppid(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
     while not done.wait(1) and os.getppid() == parent:
         pass  # an engine that died without a word must not leave commands running
     plugin.cancel()

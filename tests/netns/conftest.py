@@ -17,13 +17,13 @@ from components.keys import RelayKeys
 from components.model import Mode, Settings
 from components.plan import relay_plan
 from components.wireguard import Uplink
+from engine import build, obtain
 
 from ..unit import samples
 from ..waiting import eventually
 from .topology import Host, internet
 
 HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgnat-relay"
 TALK = [sys.executable, str(HERE / "talk.py")]
 FORWARDS = ["80:8080", "80:8080/udp", "81:8081", "81:8081/udp", "9000-9002:9000/udp"]
 
@@ -36,10 +36,11 @@ def wg_env() -> dict[str, str]:
         ["unshare", "--net", "ip", "link", "add", "wg0", "type", "wireguard"], capture_output=True
     )
     if probe.returncode:
-        binary = CACHE / "wireguard-go" / "wireguard"
+        binary = obtain.cache() / "wireguard-go" / "wireguard"
         binary.parent.mkdir(parents=True, exist_ok=True)
+        go = build.find_go(obtain.cache() / "engine" / "go-toolchain")
         subprocess.run(
-            ["go", "build", "-trimpath", "-o", str(binary), "golang.zx2c4.com/wireguard"],
+            [go, "build", "-trimpath", "-o", str(binary), "golang.zx2c4.com/wireguard"],
             cwd=HERE / "wireguard",
             env={**env, "CGO_ENABLED": "0"},
             check=True,

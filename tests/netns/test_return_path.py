@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from components.model import Mode
+from components.wireguard import slot
 
-from .conftest import Lab, make
+from .conftest import TALK, Lab, make
 from .topology import Host, internet
 
 CLIENT = "203.0.113.9"
@@ -20,11 +21,7 @@ table ip docker {
   }
 }
 """
-STATE = [
-    "sh",
-    "-c",
-    "ip rule; ip route show table 7172 2>/dev/null; nft list tables; iptables-save",
-]
+STATE = ["sh", "-c", "ip rule; ip route show table all; nft list tables; iptables-save"]
 
 
 @pytest.fixture(scope="module", params=[0, 1, 2], ids=lambda value: f"rp_filter={value}")
@@ -60,36 +57,50 @@ def test_undeclared_ports_do_not_answer(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("without", "restore", "dead"),
+    ("without", "dead"),
     [
-        (
-            "ip rule del pref 7173 fwmark 0x52000000/0xff000000 lookup 7172",
-            "ip rule add pref 7173 fwmark 0x52000000/0xff000000 lookup 7172",
-            [("tcp", 80), ("udp", 80), ("tcp", 81), ("udp", 81)],
-        ),
-        ("nft flush chain ip wg0 return_path", None, [("tcp", 80), ("udp", 80)]),
-        ("nft flush chain ip wg0 tag", None, [("tcp", 80), ("tcp", 81), ("udp", 81)]),
-        ("nft flush chain ip wg0 learn", None, [("udp", 80)]),
-        ("nft flush chain ip wg0 answer", None, [("udp", 80)]),
+        ("ip rule del pref {pref}", [("tcp", 80), ("udp", 80), ("tcp", 81), ("udp", 81)]),
+        ("nft flush chain ip wg0 return_path", [("tcp", 80), ("udp", 80)]),
+        ("nft flush chain ip wg0 tag", [("tcp", 80), ("tcp", 81), ("udp", 81)]),
+        ("nft flush chain ip wg0 learn", [("udp", 80)]),
+        ("nft flush chain ip wg0 answer", [("udp", 80)]),
     ],
     ids=["rule", "return path", "tag", "learn", "answer"],
 )
-def test_each_part_is_needed(
-    lab: Lab, without: str, restore: str | None, dead: list[tuple[str, int]]
-) -> None:
+def test_each_part_is_needed(lab: Lab, without: str, dead: list[tuple[str, int]]) -> None:
     """With a part of the return path taken away, what needs it does not answer."""
     home = lab.net["home"]
     home.run("nft flush set ip wg0 asked")
-    home.run(without)
+    home.run(without.format(pref=7001 + 2 * slot(lab.keys.wireguard.public)))
     try:
         assert [lab.call(kind, port) for kind, port in dead] == [""] * len(dead)
     finally:
-        if restore:
-            home.run(restore)
-        else:
-            home.run("wg-quick down wg0")
-            lab.home_up(Mode.TRANSPARENT)
+        home.run("wg-quick down wg0")
+        lab.home_up(Mode.TRANSPARENT)
     assert all(lab.call(kind, port) == CLIENT for kind, port in dead)
+
+
+def test_the_relay_reaches_nothing_that_home_does_not_publish(lab: Lab) -> None:
+    """Whoever rents out the relay is not let into the LAN, nor past Docker's own rules."""
+    home, relay = lab.net["home"], lab.net["relay"]
+    lab.serve("lan", 8088)
+    lab.serve("container", 8089)
+    peer = lab.keys.homes["home"].public
+    for address in ("192.168.1.50", "172.17.0.2"):
+        relay.run(f"ip route add {address}/32 dev wg0")
+    relay.run(f"wg set wg0 peer {peer} allowed-ips 172.16.0.0/24,192.168.1.50/32,172.17.0.2/32")
+    try:
+        assert relay.run([*TALK, "tcp", "192.168.1.50", "8088"], check=False) == ""
+        assert relay.run([*TALK, "tcp", "172.17.0.2", "8089"], check=False) == ""
+        # The off-case: without that rule the container answers.
+        home.run("iptables -D wg0-home -i wg0 -j DROP")
+        assert relay.run([*TALK, "tcp", "172.17.0.2", "8089"], check=False) != ""
+    finally:
+        for address in ("192.168.1.50", "172.17.0.2"):
+            relay.run(f"ip route del {address}/32 dev wg0")
+        relay.run(f"wg set wg0 peer {peer} allowed-ips {lab.settings.homes[0].address}/32")
+        home.run("wg-quick down wg0")
+        lab.home_up(Mode.TRANSPARENT)
 
 
 def test_callers_from_a_network_that_home_uses_too(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from components import ConfigError, Lab, Machine, Order, Relay
 from components.config import KEYS as CONFIG_KEYS
+from components.lab import label
 
 from .conftest import ROOT, Program, is_secret, plain
 
@@ -179,10 +181,24 @@ class Tiny:
 
     networks: tuple[IPv4Network, ...] = ()
     user_data_limit: int | None = 100
+    port_limit: int | None = 1
     user_data_frozen = True
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         raise AssertionError("nothing may be created")
+
+
+def test_more_ports_than_the_machine_can_open_is_a_fault(program: Program) -> None:
+    homes = [{"name": "h", "forwards": ["1-4:1/udp"]}]
+    with pytest.raises(ConfigError, match=r"homes: 4 ports are forwarded, this machine can open 1"):
+        program(body=lambda: Relay("r", {"machine": Tiny(), "homes": homes}) and None)
+
+
+@pytest.mark.parametrize("name", ["dev-relay", "My_stack-relay", "a" * 80, "-", "ä"])
+def test_any_name_makes_a_vm(name: str) -> None:
+    made = label(name)
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", made)
+    assert (made == name) == (name == "dev-relay")
 
 
 def test_user_data_over_the_machines_limit_is_a_fault(program: Program) -> None:

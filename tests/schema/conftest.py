@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cgnat-relay"
+from engine import obtain
+
 Validate = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
 def cloud_init() -> Path:
     """The folder with cloud-init's Python packages."""
-    folder = CACHE / "cloud-init"
+    folder = obtain.cache() / "cloud-init"
     modules = folder / "usr" / "lib" / "python3" / "dist-packages"
     if not (modules / "cloudinit").is_dir():
         folder.mkdir(parents=True, exist_ok=True)

@@ -149,7 +149,7 @@ def test_a_shell_reads_what_is_written(tmp_path: Path) -> None:
         check=True,
         env={**os.environ, "PULUMI_CONFIG_PASSPHRASE": "x"},
     ).stdout.splitlines()
-    assert said == [f"{folder}/bin:/usr/bin:/bin", f"file://{folder}/state", "unset"]
+    assert said == [f"{folder}/bin:/usr/bin:/bin", (folder / "state").as_uri(), "unset"]
 
 
 def test_a_passphrase_is_private_and_never_overwritten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -73,16 +74,39 @@ def test_no_hash_in_a_command(settings: Settings, keys: RelayKeys) -> None:
     """wg-quick cuts a line there, also inside ``${x#y}``."""
     texts = (config_of("home", settings, keys), wireguard.relay_interface(settings, keys))
     for line in "".join(texts).splitlines():
-        if line.startswith(("PostUp", "PreDown")):
+        if line.startswith(("PostUp", "PreDown", "PostDown")):
             assert "#" not in line
 
 
 def test_no_predown_can_fail(settings: Settings, keys: RelayKeys) -> None:
     """A failing PreDown aborts the down and leaves the interface up."""
     texts = (config_of("home", settings, keys), wireguard.relay_interface(settings, keys))
-    downs = [x for x in "".join(texts).splitlines() if x.startswith("PreDown")]
+    downs = [x for x in "".join(texts).splitlines() if x.startswith(("PreDown", "PostDown"))]
     assert downs
     assert all(line.endswith("|| :") for line in downs)
+
+
+def test_two_relays_at_one_home_share_no_mark_table_or_rule(settings: Settings) -> None:
+    first, second = samples.keys(settings), samples.keys(settings)
+    while wireguard.slot(first.wireguard.public) == wireguard.slot(second.wireguard.public):
+        second = samples.keys(settings)  # one chance in 254
+
+    def numbers(keys: RelayKeys) -> set[tuple[str, str]]:
+        return set(
+            re.findall(r"(pref|table|fwmark|lookup) (\d\w+)", config_of("home", settings, keys))
+        )
+
+    assert not numbers(first) & numbers(second)
+
+
+def test_the_filter_is_there_before_the_first_peer_and_goes_after_the_last(
+    settings: Settings, keys: RelayKeys
+) -> None:
+    lines = wireguard.relay_interface(settings, keys).splitlines()
+    ups = [line for line in lines if line.startswith("PostUp")]
+    assert "iptables-restore" in ups[0]
+    assert "addconf" in ups[-1]
+    assert not any("iptables" in line for line in lines if line.startswith("PreDown"))
 
 
 def test_peers_and_interface_are_apart(settings: Settings, keys: RelayKeys) -> None:
