@@ -8,7 +8,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEV := .dev
 PY := .venv/bin/python
 # Network namespaces need root; its files stay out of the checkout.
-AS_ROOT := $(if $(SUDO),$(SUDO) env HOME="$$HOME" PATH="$$PATH" PYTHONDONTWRITEBYTECODE=1)
+AS_ROOT := $(if $(SUDO),$(SUDO) --preserve-env env PATH="$$PATH" HOME="$$HOME" \
+	PYTHONDONTWRITEBYTECODE=1 PYTEST_ADDOPTS="-p no:cacheprovider")
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cgnat-relay
 # The engine, its state and its passphrase, as `make up` set them.
 ENV := . $(DEV)/env
@@ -17,14 +18,13 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack
 
-.PHONY: help up preview demo status test lint bench down clean lock deps test-deps engine stack
+.PHONY: help up preview demo image status test lint bench down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-up: stack ## set up all that is needed and bring the dev stack up: a relay in a VM on this machine
-	@python3 -m lab image --variant vps >/dev/null
-	@$(ENV) && pulumi up --yes --skip-preview --stack dev
+up: stack image ## set up all that is needed and bring the dev stack up: a relay in a VM here
+	@$(ENV) && python3 -m demo resume dev && pulumi up --yes --skip-preview --stack dev
 	@$(ENV) && python3 -m demo summary dev
 
 preview: stack ## what `make up` would change
@@ -34,25 +34,22 @@ demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its pag
 	@python3 -m lab image --variant home >/dev/null
 	@$(ENV) && python3 -m demo run dev
 
+image: deps ## build the relay's disk image, or find it built
+	@python3 -m lab image --variant vps >/dev/null
+
 status: ## the VMs of this checkout
 	@python3 -m lab status
 
-down: ## destroy the stack, its VMs and its keys
-	@if [ -e $(DEV)/env ]; then \
-		$(ENV) && { ! pulumi stack select dev 2>/dev/null || pulumi destroy --yes --skip-preview --stack dev; }; \
-	fi
-	@python3 -m lab down
-	@rm -rf $(DEV)
-	@echo "down: no VM, no state, no key of the dev stack is left"
+down: ## destroy the dev stack, its VMs and its keys
+	@if [ -e $(DEV)/env ]; then $(ENV) && python3 -m demo down dev; fi
 
 clean: down ## `down`, and remove the caches: engine, images, virtual environment
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
-	@$(SUDO) rm -rf $(CACHE)
+	@[ -n "$(HOME)" ] && $(SUDO) rm -rf "$(CACHE)"
 	@echo "clean: the caches are gone"
 
-test: test-deps engine ## every test, in layers: unit, program, schema, netns, engine, vm
-	@python3 -m lab image --variant vps >/dev/null
+test: test-deps engine image ## every test, in layers: unit, program, schema, netns, engine, vm
 	@python3 -m lab image --variant home >/dev/null
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 	@$(AS_ROOT) $(PY) -m pytest $(PYTEST)
@@ -79,7 +76,7 @@ define apt_install
 	if [ -n "$$missing" ]; then \
 		echo "packages: installing" $$missing; start=$$SECONDS; \
 		$(SUDO) apt-get -qq update; \
-		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -y --no-install-recommends \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -qq -y --no-install-recommends \
 			-o DPkg::Lock::Timeout=300 install $$missing >/dev/null; \
 		echo "packages: installed in $$((SECONDS - start)) s"; \
 	fi

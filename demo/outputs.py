@@ -39,3 +39,11 @@ def read(stack: str, secrets: bool = False) -> dict[str, Any]:
 def forwards(outputs: dict[str, Any]) -> list[Forward]:
     """The forwards, in the config's order."""
     return [Forward(**row) for row in outputs["forwards"]]
+
+
+def stacks() -> list[str]:
+    """The names of the stacks in this backend. Exits where the engine cannot tell."""
+    done = subprocess.run(["pulumi", "stack", "ls", "--json"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the stacks cannot be listed, nothing was removed: {done.stderr.strip()}")
+    return [str(row["name"]) for row in json.loads(done.stdout)]

@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="NAME", nargs="?")
     add_vm("reset", _reset, "switch a VM off and on, without a shutdown")
     add_vm("stop", _stop, "end a VM and delete its disk; its addresses stay reserved")
+    add("resume", _resume, "boot the VMs that are switched off; print their names as JSON")
     add("down", _down, "stop every VM of this lab and release every address")
     return whole
 
@@ -154,6 +155,10 @@ def _reset(options: argparse.Namespace) -> None:
 
 def _stop(options: argparse.Namespace) -> None:
     vm.stop(options.name)
+
+
+def _resume(options: argparse.Namespace) -> None:
+    _print(vm.resume())
 
 
 def _down(options: argparse.Namespace) -> None:

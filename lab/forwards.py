@@ -22,7 +22,8 @@ def open_ports(name: str, texts: Iterable[str]) -> dict[str, str]:
     with folders.locked_vm(name) as folder:
         kept = address.require(name)
         running = vm.running(folder)
-        changed = replace(kept, opened=choose(kept, wanted, in_use=_bound_elsewhere(kept)))
+        held = kept.forwards() | (_held(name) if running is not None else set())
+        changed = replace(kept, opened=choose(kept, wanted, in_use=InUse(kept.reach, held)))
         if running is not None:
             _apply(name, changed)
         changed.save(name)
@@ -94,8 +95,10 @@ def parse(listing: str) -> set[Forward]:
     return found
 
 
-def _bound_elsewhere(kept: Reservation) -> InUse:
-    return InUse(kept.reach, kept.forwards())
+def _held(name: str) -> set[Forward]:
+    """What a running QEMU forwards now; more than was kept where an earlier change failed."""
+    with qmp.session(folders.vm(name) / command.MONITOR) as monitor:
+        return parse(monitor.human("info usernet"))
 
 
 def _apply(name: str, reservation: Reservation) -> None:

@@ -129,6 +129,19 @@ def release(name: str) -> None:
             folder.rmdir()
 
 
+def resume() -> list[str]:
+    """Boot every VM that has a disk and does not run, as after a reboot of this machine."""
+    booted = []
+    for name in folders.names():
+        with folders.locked_vm(name) as folder:
+            machine = _machine(folder)
+            if machine is not None and running(folder) is None:
+                reserved = address.load(name)
+                _launch(folder, machine, reserved.forwards() if reserved else set())
+                booted.append(name)
+    return booted
+
+
 def down() -> None:
     """Stop every VM of this lab and release every reservation."""
     for name in folders.names():
@@ -213,7 +226,13 @@ def _start(
         wanted = replace(wanted, image=known.image)
     if step is not Step.KEEP:
         folders.write_json(folder / FILE, asdict(wanted))
-        pid = _launch(folder, wanted, reserved.forwards() if reserved else set())
+        try:
+            pid = _launch(folder, wanted, reserved.forwards() if reserved else set())
+        except LabError:
+            if step is Step.CREATE:  # nothing ran: another try may have other user-data
+                for path in (FILE, command.DISK, command.SEED):
+                    (folder / path).unlink(missing_ok=True)
+            raise
     return {"pid": pid, "network": network}
 
 
