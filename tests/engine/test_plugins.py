@@ -165,11 +165,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     words = [*sshd_program(folder), "-D", "-e", "-f", str(folder / "config")]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
+        said = ""
         for line in server.stderr:
+            said += line
             if "Server listening" in line:
                 break
         else:
-            pytest.fail("sshd did not start")
+            pytest.fail(f"sshd did not start: {said}")
         yield Sshd(
             port,
             (folder / "user").read_text(),

@@ -45,10 +45,14 @@ class Host:
             ["unshare", "--net", "--mount", "sh", "-c", HOLD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         assert self.holder.stdout
-        assert self.holder.stdout.readline() == "ready\n", f"no namespaces for {self.name}"
+        first = self.holder.stdout.readline()
+        if first != "ready\n":
+            rest, _ = self.holder.communicate()
+            raise AssertionError(f"no namespaces for {self.name}: {first}{rest}")
         self.run("ip link set lo up")
 
     @property
