@@ -91,11 +91,11 @@ test-deps: deps .venv/dev
 .venv/run: requirements.txt | deps
 	@echo "python: a virtual environment with the locked requirements"
 	@[ -x $(PY) ] || python3 -m venv .venv
-	@$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(PY) -m pip install -q --no-cache-dir --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/run
-	@$(PY) -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@$(PY) -m pip install -q --no-cache-dir --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 engine: .venv/run

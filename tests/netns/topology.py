@@ -61,7 +61,7 @@ class Host:
 
     def argv(self, command: str | list[str]) -> list[str]:
         words = shlex.split(command) if isinstance(command, str) else command
-        return ["nsenter", "-t", str(self.pid), "--net", "--mount", *words]
+        return ["nsenter", "-t", str(self.pid), "--net", "--mount", "--root", *words]
 
     def run(
         self, command: str | list[str], check: bool = True, stdin: str = "", timeout: float = 30
