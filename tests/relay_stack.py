@@ -103,6 +103,18 @@ class Stack:
         self._outputs = dict(json.loads(done.stdout))
         return self._outputs
 
+    def urns(self) -> list[str]:
+        """The names of all resources, as the engine knows them."""
+        done = subprocess.run(
+            ["pulumi", "stack", "export", "--stack", self.name],
+            cwd=self.program,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return [str(r["urn"]) for r in json.loads(done.stdout)["deployment"]["resources"]]
+
     def keys(self) -> set[str]:
         """Every secret key, as it is in the state and as the configs have it."""
         done = subprocess.run(

@@ -54,6 +54,21 @@ def test_an_unchanged_program_changes_nothing(relay: Stack) -> None:
     assert all(word not in said for word in ("created", "updated", "replaced", "deleted"))
 
 
+def test_up_fails_where_the_relay_does_not_forward(relay: Stack) -> None:
+    """With the units' own log lines; once they are mended, the next update goes through."""
+    urn = next(u for u in relay.urns() if u.endswith("::relay-ready"))
+    ask_again = ["up", "--yes", "--skip-preview", "--replace", urn]
+    relay.inside("test-relay", "systemctl stop wg-quick@wg0")
+    try:
+        said = relay.pulumi(*ask_again, check=False)
+    finally:
+        relay.inside("test-relay", "systemctl start wg-quick@wg0")
+    assert "exit status 0" not in said
+    assert "relay not ready: interface wg0 is not up" in said
+    assert "ip link delete dev wg0" in said, "wg-quick's own last words"
+    assert "replaced" in relay.pulumi(*ask_again)
+
+
 def test_a_changed_forward_previews_as_a_replaced_machine(relay: Stack) -> None:
     homes = [{**HOMES[0], "forwards": ["80:9090", *HOMES[0]["forwards"][1:]]}, HOMES[1]]
     relay.configure(vps={"kind": "lab"}, homes=homes)
