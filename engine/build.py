@@ -67,7 +67,8 @@ def find_go(tools: Path) -> str:
     wheel = tools / "bin" / "go"
     for candidate in (shutil.which("go"), str(wheel)):
         if candidate and Path(candidate).exists():
-            said = subprocess.run([candidate, "version"], capture_output=True, text=True)
+            quiet = {**os.environ, "XDG_CONFIG_HOME": os.devnull}  # no telemetry folder for this
+            said = subprocess.run([candidate, "version"], capture_output=True, text=True, env=quiet)
             if go_version(said.stdout) >= needed:
                 return candidate
     oldest = ".".join(map(str, needed))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -39,9 +40,14 @@ def unusable(folder: Path) -> str:
         return f"no pulumi in {folder}"
     environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        said = subprocess.run(
-            [command, "version"], capture_output=True, text=True, timeout=60, env=environment
-        )
+        with tempfile.TemporaryDirectory() as home:  # it logs that it was asked
+            said = subprocess.run(
+                [command, "version"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=environment | {"PULUMI_HOME": home},
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command} does not run ({type(error).__name__})"
     version = re.match(r"v?(\d+)\.(\d+)\.", said.stdout.strip())
