@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEV := .dev
 PY := .venv/bin/python
 # Network namespaces need root; its files stay out of the checkout.
-AS_ROOT := $(if $(SUDO),$(SUDO) --preserve-env env PATH="$$PATH" HOME="$$HOME" \
+AS_ROOT := $(if $(SUDO),$(SUDO) --preserve-env env PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin" HOME="$$HOME" \
 	PYTHONDONTWRITEBYTECODE=1 PYTEST_ADDOPTS="-p no:cacheprovider")
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cgnat-relay
 # The engine, its state and its passphrase, as `make up` set them.
