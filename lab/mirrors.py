@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from lab.errors import LabError
 from lab.programs import find
 
-DEFAULT_ARCHIVE = "http://archive.invalid/debian"
-DEFAULT_SECURITY = "http://archive.invalid/debian-security"
 DEBIAN_RELEASES = frozenset(
     ("bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable")
 )
@@ -20,25 +18,28 @@ DEBIAN_RELEASES = frozenset(
 
 @dataclass(frozen=True)
 class Mirrors:
-    """Where Debian's packages come from, and through which proxy, if any."""
+    """Where Debian's packages come from, and through which proxy, if any.
 
-    archive: str = DEFAULT_ARCHIVE
-    security: str = DEFAULT_SECURITY
+    ``security`` is empty where the host's apt knows no such archive.
+    """
+
+    archive: str
+    security: str = ""
     proxy: str = ""
 
     def sources(self, suite: str) -> list[str]:
         """Give the lines of a sources.list: the suite, its updates, its security fixes."""
-        return [
-            f"deb {self.archive} {suite} main",
-            f"deb {self.archive} {suite}-updates main",
-            f"deb {self.security} {suite}-security main",
-        ]
+        lines = [f"deb {self.archive} {suite} main", f"deb {self.archive} {suite}-updates main"]
+        if self.security:
+            lines.append(f"deb {self.security} {suite}-security main")
+        return lines
 
 
 def choose(targets: Iterable[str], proxy: str = "") -> Mirrors:
     """Pick the mirrors out of lines of ``<repository> <release>``, in the order of the host's.
 
-    Other vendors' repositories and other distributions' releases are passed over.
+    Other vendors' repositories and other distributions' releases are passed over. Raises a
+    LabError where no Debian archive is left.
     """
     found: dict[str, str] = {}
     for line in targets:
@@ -46,18 +47,20 @@ def choose(targets: Iterable[str], proxy: str = "") -> Mirrors:
         base, _, suffix = release.partition("-")
         if base in DEBIAN_RELEASES and suffix in ("", "security"):
             found.setdefault(suffix, repository.rstrip("/"))
-    return Mirrors(found.get("", DEFAULT_ARCHIVE), found.get("security", DEFAULT_SECURITY), proxy)
+    if "" not in found:
+        raise LabError(
+            "apt on this machine knows no Debian archive to build an image from: "
+            "add one to /etc/apt/sources.list, run apt update, and try again"
+        )
+    return Mirrors(found[""], found.get("security", ""), proxy)
 
 
 def of_this_machine() -> Mirrors:
-    """Ask the host's apt; a host without apt, or with other releases only, gets the default."""
-    try:
-        targets = _ask(
-            "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Identifier: Packages"
-        )
-        proxy = _ask("apt-config", "dump", "--format", "%v%n", "Acquire::http::Proxy").strip()
-    except LabError:
-        return Mirrors()
+    """Ask the host's apt; raises a LabError where that knows no Debian archive."""
+    targets = _ask(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Identifier: Packages"
+    )
+    proxy = _ask("apt-config", "dump", "--format", "%v%n", "Acquire::http::Proxy").strip()
     return choose(targets.splitlines(), proxy)
 
 

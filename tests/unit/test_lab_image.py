@@ -8,7 +8,7 @@ import pytest
 
 from lab import image
 from lab.errors import LabError
-from lab.mirrors import DEFAULT_ARCHIVE, DEFAULT_SECURITY, Mirrors, choose
+from lab.mirrors import Mirrors, choose
 
 RECIPE = """
 suite = "bookworm"
@@ -27,7 +27,10 @@ disk = "6G"
 """
 
 
-def digest(recipe: image.Recipe, sources: Mirrors = Mirrors(), code: bytes = b"code") -> str:  # noqa: B008
+MIRRORS = Mirrors("http://m.example/d")
+
+
+def digest(recipe: image.Recipe, sources: Mirrors = MIRRORS, code: bytes = b"code") -> str:
     return recipe.digest(sources, code)
 
 
@@ -86,20 +89,31 @@ def test_the_skeleton_belongs_to_root_and_masks_units():
 @pytest.mark.parametrize(
     ("targets", "archive", "security"),
     [
-        ([], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
-        (["http://m.example/deb/ bookworm"], "http://m.example/deb", DEFAULT_SECURITY),
+        (["http://m.example/deb/ bookworm"], "http://m.example/deb", ""),
         (
-            ["http://s.example/x/ trixie-security", "http://m.example/d/ trixie-updates"],
-            DEFAULT_ARCHIVE,
+            ["http://s.example/x/ trixie-security", "http://m.example/d/ trixie"],
+            "http://m.example/d",
             "http://s.example/x",
         ),
-        (["http://vendor.example/apt nodistro"], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
-        (["http://u.example/ubuntu/ noble"], DEFAULT_ARCHIVE, DEFAULT_SECURITY),
-        (["http://a.example/d bookworm", "http://b.example/d sid"], "http://a.example/d", None),
+        (["http://a.example/d bookworm", "http://b.example/d sid"], "http://a.example/d", ""),
     ],
 )
 def test_the_hosts_own_debian_mirrors_are_used(targets, archive, security):
-    assert choose(targets) == Mirrors(archive, security or DEFAULT_SECURITY)
+    assert choose(targets) == Mirrors(archive, security)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [],
+        ["http://m.example/d/ trixie-updates"],
+        ["http://vendor.example/apt nodistro"],
+        ["http://u.example/ubuntu/ noble"],
+    ],
+)
+def test_a_host_without_a_debian_archive_is_told(targets):
+    with pytest.raises(LabError, match=r"knows no Debian archive .* sources\.list"):
+        choose(targets)
 
 
 def test_sources_cover_updates_and_security():
