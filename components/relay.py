@@ -147,7 +147,7 @@ class Relay(pulumi.ComponentResource):
                     parent=self, additional_secret_outputs=["base64", "hex"]
                 ),
             )
-            return pulumi.Output.secret(made.base64)
+            return made.base64
 
         homes = {
             home.name: {

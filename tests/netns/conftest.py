@@ -27,7 +27,14 @@ from .topology import Host, internet
 
 HERE = Path(__file__).resolve().parent
 TALK = [sys.executable, str(HERE / "talk.py")]
-FORWARDS = ["80:8080", "80:8080/udp", "81:8081", "81:8081/udp", "9000-9002:9000/udp"]
+FORWARDS = [
+    "80:8080",
+    "80:8080/udp",
+    "81:8081",
+    "81:8081/udp",
+    "9000-9002:9000/udp",
+    "300-301:8082",
+]
 
 
 @pytest.fixture(scope="session")
@@ -77,24 +84,31 @@ class Lab:
                 relay.write(file.path, file.content)
         relay.run("wg-quick up wg0")
 
-    def home_up(self, mode: Mode) -> None:
-        """Only the home's side: what the relay thinks of the mode stays as it is."""
+    def home_up(self, mode: Mode, private: str = "") -> None:
+        """Only the home's side: what the relay thinks of the mode stays as it is.
+
+        ``private`` is the key that the home's owner puts where the placeholder is.
+        """
         first = replace(self.settings.homes[0], mode=mode)
         keys = self.keys.homes[first.name]
         uplink = Uplink(self.keys.wireguard.public, f"198.51.100.7:{self.settings.tunnel.port}")
         text = wireguard.home_config(first, self.settings.tunnel, keys, uplink)
         home = self.net["home"]
-        home.write("/etc/wireguard/wg0.conf", text)
+        home.write("/etc/wireguard/wg0.conf", text.replace(wireguard.PLACEHOLDER, private))
         home.run("wg-quick up wg0")
         eventually(
             lambda: home.run("wg show wg0 latest-handshakes").split()[-1] != "0", "handshake"
         )
 
-    def serve(self, host: str, port: int, address: str = "0.0.0.0") -> None:  # noqa: S104
-        self.net[host].start([*TALK, "serve", address, str(port)])
+    def serve(self, host: str, port: int, verb: str = "serve") -> None:
+        self.net[host].start([*TALK, verb, "0.0.0.0", str(port)])  # noqa: S104
         eventually(
             lambda: str(port) in self.net[host].run("ss -Hlntu"), f"{host} listens on {port}"
         )
+
+    def largest_segment(self, port: int) -> int:
+        """How much the client may send in one segment, in bytes."""
+        return int(self.call("size", port))
 
     def call(self, kind: str, port: int, source: int = 0, host: str = "client") -> str:
         """What the far side saw, or an empty text where nothing answered."""

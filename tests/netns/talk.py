@@ -1,6 +1,8 @@
 """A server that tells each caller the address it saw, and a client; for any namespace.
 
 talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
+talk.py segments HOST PORT         TCP alone, with the size of the largest segment to send
+talk.py size HOST PORT             prints the largest segment that the client may send
 talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
 """
 
@@ -29,14 +31,26 @@ def serve(host: str, port: int) -> None:
         udp.sendto(caller[0].encode(), caller)
 
 
+def segments(host: str, port: int) -> None:
+    """Answer each connection with the largest segment that may be sent on it, in bytes."""
+    with socket.create_server((host, port)) as server:
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                size = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+                connection.sendall(str(size).encode())
+
+
 def call(kind: str, host: str, port: int, source: int = 0) -> str:
     """What the server saw."""
-    stream = kind == "tcp"
+    stream = kind != "udp"
     family = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, family) as caller:
         caller.settimeout(2)
         caller.bind(("0.0.0.0", source))  # noqa: S104 - a client's own end
         caller.connect((host, port))
+        if kind == "size":
+            return str(caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
         if not stream:
             caller.send(b"?")
         return caller.recv(2048).decode()
@@ -46,6 +60,8 @@ if __name__ == "__main__":
     verb, host, port, *rest = sys.argv[1:]
     if verb == "serve":
         serve(host, int(port))
+    if verb == "segments":
+        segments(host, int(port))
     try:
         print(call(verb, host, int(port), *map(int, rest)))
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,12 @@ def test_home_sees_the_caller(lab: Lab, kind: str, port: int) -> None:
 
 def test_a_range_keeps_its_ports(lab: Lab) -> None:
     assert lab.call("udp", 9001) == CLIENT
+
+
+def test_a_shifted_range_goes_port_by_port(lab: Lab) -> None:
+    lab.serve("home", 8083)
+    assert lab.call("tcp", 301) == CLIENT
+    assert lab.call("tcp", 300) == ""
 
 
 def test_undeclared_ports_do_not_answer(lab: Lab) -> None:
@@ -137,6 +144,35 @@ def test_up_twice_is_the_same_and_down_leaves_nothing(wg_env: dict[str, str]) ->
         assert counted(home.run(STATE)) == counted(up)
         home.run("wg-quick down wg0")
         assert counted(home.run(STATE)) == counted(before)
+
+
+def test_segments_fit_the_tunnel(wg_env: dict[str, str]) -> None:
+    """Both ends' segments are clamped in the handshake: 1420 less 40 bytes of headers."""
+    with internet(wg_env) as net:
+        lab = make(net)
+        net["home"].run("nft -f -", stdin=DOCKER)
+        lab.relay_up()
+        lab.home_up(Mode.TRANSPARENT)
+        lab.serve("container", 8081, verb="segments")
+        assert int(lab.call("tcp", 81)) <= 1380
+        assert lab.largest_segment(81) <= 1380
+        net["relay"].run("nft flush chain ip cgnat-relay forward")
+        assert int(lab.call("tcp", 81)) > 1380
+        assert lab.largest_segment(81) > 1380
+
+
+def test_a_home_with_its_own_key_joins(wg_env: dict[str, str]) -> None:
+    """Its private key is made there and put where the placeholder is."""
+    with internet(wg_env) as net:
+        private = net["home"].run("wg genkey").strip()
+        public = net["home"].run("wg pubkey", stdin=private).strip()
+        lab = make(net, publicKey=public)
+        own = replace(lab.keys.homes["home"], public=public, private=None)
+        lab.keys = replace(lab.keys, homes={"home": own})
+        lab.relay_up()
+        lab.home_up(Mode.TRANSPARENT, private)
+        lab.serve("home", 8080)
+        assert lab.call("tcp", 80) == CLIENT
 
 
 def test_masquerade_shows_the_relay(wg_env: dict[str, str]) -> None:
