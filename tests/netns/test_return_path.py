@@ -146,6 +146,26 @@ def test_up_twice_is_the_same_and_down_leaves_nothing(wg_env: dict[str, str]) ->
         assert counted(home.run(STATE)) == counted(before)
 
 
+def test_a_home_that_drops_by_policy_answers(wg_env: dict[str, str]) -> None:
+    """As ufw (INPUT) and Docker (FORWARD) leave it; without our accepts it is silent."""
+    with internet(wg_env) as net:
+        lab, home = make(net), net["home"]
+        home.run("nft -f -", stdin=DOCKER)
+        for chain in ("INPUT", "FORWARD"):
+            home.run(f"iptables -P {chain} DROP")
+        home.run("iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
+        lab.relay_up()
+        lab.home_up(Mode.TRANSPARENT)
+        lab.serve("home", 8080)
+        lab.serve("container", 8081)
+        asked = [(kind, port) for kind in ("tcp", "udp") for port in (80, 81)]
+        assert [lab.call(*ask) for ask in asked] == [CLIENT] * 4
+        home.run("iptables -D INPUT -i wg0 -j ACCEPT")
+        assert [lab.call(*ask) for ask in asked] == ["", CLIENT, "", CLIENT]
+        home.run("iptables -D wg0-home 1")  # answers, by their connection's mark
+        assert [lab.call(*ask) for ask in asked] == [""] * 4
+
+
 def test_segments_fit_the_tunnel(wg_env: dict[str, str]) -> None:
     """Both ends' segments are clamped in the handshake: 1420 less 40 bytes of headers."""
     with internet(wg_env) as net:
