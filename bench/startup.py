@@ -22,6 +22,7 @@ from pathlib import Path
 
 from components.plan import PACKAGES
 from tests.relay_stack import Stack
+from tests.waiting import eventually
 
 THREE = """
 from pulumi_random import RandomBytes
@@ -44,12 +45,9 @@ def boot_with_packages(stack: Stack) -> float:
     stack.lab("reserve", "floor")
     user_data = "#cloud-config\n" + json.dumps({"packages": list(PACKAGES)})
     stack.lab("start", "floor", stdin=user_data)
-    while True:
-        try:
-            stack.inside("floor", "cloud-init status --wait >/dev/null; true")
-            break
-        except AssertionError:  # the guest's agent is not up yet
-            time.sleep(0.5)
+    done = "cloud-init status --wait >/dev/null; echo done"
+    # Until the guest's agent is up, asking it fails.
+    eventually(lambda: stack.inside("floor", done), "the floor's boot", within=600)
     taken = time.monotonic() - start
     stack.lab("stop", "floor")
     return taken

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from components.keys import ssh_key, wireguard_key
 from engine import environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,55 +89,44 @@ class Stack:
         )
         assert done.returncode == 0, done.stderr
 
-    def outputs(self) -> dict[str, Any]:
-        """Every output since the last update, secrets shown; not kept in ``said``."""
-        if self._outputs:
-            return self._outputs
+    def _json(self, *words: str) -> dict[str, Any]:
+        """What a reading command of the engine prints; not kept in ``said``."""
         done = subprocess.run(
-            ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", self.name],
+            ["pulumi", "stack", *words, "--stack", self.name],
             cwd=self.program,
             env=self.env,
             check=True,
             capture_output=True,
             text=True,
         )
-        self._outputs = dict(json.loads(done.stdout))
+        return dict(json.loads(done.stdout))
+
+    def outputs(self) -> dict[str, Any]:
+        """Every output since the last update, secrets shown."""
+        self._outputs = self._outputs or self._json("output", "--json", "--show-secrets")
         return self._outputs
 
     def urns(self) -> list[str]:
         """The names of all resources, as the engine knows them."""
-        done = subprocess.run(
-            ["pulumi", "stack", "export", "--stack", self.name],
-            cwd=self.program,
-            env=self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return [str(r["urn"]) for r in json.loads(done.stdout)["deployment"]["resources"]]
+        return [str(r["urn"]) for r in self._json("export")["deployment"]["resources"]]
 
     def keys(self) -> set[str]:
-        """Every secret key, as it is in the state and as the configs have it."""
-        done = subprocess.run(
-            ["pulumi", "stack", "export", "--show-secrets", "--stack", self.name],
-            cwd=self.program,
-            env=self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        """Every secret key: the seeds in the state, what is derived from them, the configs'."""
         found: set[str] = set()
-        for resource in json.loads(done.stdout)["deployment"]["resources"]:
+        for resource in self._json("export", "--show-secrets")["deployment"]["resources"]:
             if resource["type"] == "random:index/randomBytes:RandomBytes":
-                for key in ("base64", "hex"):
-                    value = resource["outputs"][key]
-                    plaintext = value["plaintext"] if isinstance(value, dict) else value
-                    found.add(json.loads(plaintext) if '"' in plaintext else plaintext)
+                seed, digits = (self._plain(resource["outputs"][k]) for k in ("base64", "hex"))
+                found |= {seed, digits, wireguard_key(seed).private}
+                found |= set(ssh_key(seed).private.splitlines()[3:-1])  # below the public half
         for text in self.outputs()["homeConfigs"].values():
             for line in text.splitlines():
                 if line.startswith(("PrivateKey = ", "PresharedKey = ")):
                     found.add(line.partition(" = ")[2])
         return found
+
+    @staticmethod
+    def _plain(value: Any) -> str:
+        return str(json.loads(value["plaintext"]) if isinstance(value, dict) else value)
 
     def lab(self, *words: str, stdin: str = "", check: bool = True, timeout: float = 900) -> str:
         """A call of the lab program, on this stack's VMs."""

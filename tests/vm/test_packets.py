@@ -189,15 +189,30 @@ def test_ssh_takes_no_password_and_has_one_host_key(home: Stack) -> None:
 
 
 def test_wrong_key_at_home_gets_no_answer(home: Stack) -> None:
-    key = "/etc/wireguard/wrong"
-    home.inside(
-        "test-home", f"umask 077; wg genkey > {key}; wg set wg0 private-key {key}; rm {key}"
-    )
-    # The session that stands outlives the key: it is the next handshake that fails.
-    home.inside("test-relay", "systemctl restart wg-quick@wg0")
-    assert silent(home)
-    home.inside("test-home", "systemctl restart wg-quick@wg0")
+    """The home dials anew at once, as with the right key; it is the key that is refused."""
+    config = home.outputs()["homeConfig"]
+    wrong = home.inside("test-home", "wg genkey").strip()
+    right = re.findall(r"^PrivateKey = (.*)$", config, re.MULTILINE)[0]
+    try:
+        redial(home, config.replace(right, wrong))
+        assert silent(home)
+        assert handshake(home) == 0
+    finally:
+        redial(home, config)
     answers(home)
+    assert handshake(home) > 0
+
+
+def redial(stack: Stack, config: str) -> None:
+    """Take the home's tunnel down, and up again with this config."""
+    stack.inside("test-home", "systemctl stop wg-quick@wg0")
+    stack.inside("test-home", "cat > /etc/wireguard/wg0.conf", stdin=config)
+    stack.inside("test-home", "systemctl start wg-quick@wg0")
+
+
+def handshake(stack: Stack) -> int:
+    """When the home's last handshake was, in seconds since 1970; 0 for never."""
+    return int(stack.inside("test-home", "wg show wg0 latest-handshakes").split()[-1])
 
 
 def test_home_down_leaves_nothing_behind(home: Stack) -> None:
@@ -214,17 +229,13 @@ def test_masquerade_answers_and_shows_the_relay(home: Stack) -> None:
     """The same VM joins as a home that has nothing but WireGuard."""
     configs = home.outputs()["homeConfigs"]
     assert silent(home, 8082)
-    home.inside("test-home", "systemctl stop wg-quick@wg0")
-    home.inside("test-home", "cat > /etc/wireguard/wg0.conf", stdin=configs["plain"])
-    home.inside("test-home", "systemctl start wg-quick@wg0")
+    redial(home, configs["plain"])
     try:
         assert answers(home, 8082) == f"hello from home, you are {RELAY}"
         assert datagram(home, 5354) == f"hello from home, you are {RELAY}"
         assert silent(home, 80)
     finally:
-        home.inside("test-home", "systemctl stop wg-quick@wg0")
-        home.inside("test-home", "cat > /etc/wireguard/wg0.conf", stdin=configs["home"])
-        home.inside("test-home", "systemctl start wg-quick@wg0")
+        redial(home, configs["home"])
     answers(home)
 
 
