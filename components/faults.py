@@ -34,8 +34,10 @@ class Collector:
     faults: list[Fault] = field(default_factory=list)
 
     def add(self, path: str, reason: str, fix: str) -> None:
-        """Note one fault and go on."""
-        self.faults.append(Fault(path, reason, fix))
+        """Note one fault, once, and go on."""
+        fault = Fault(path, reason, fix)
+        if fault not in self.faults:
+            self.faults.append(fault)
 
     def done(self) -> None:
         """Raise ``Faults`` if there were any."""

@@ -10,12 +10,14 @@ import binascii
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from ipaddress import IPv6Network
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 KEY_BYTES = 32
+GLOBAL_ID_BYTES = 5
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class SshKey:
 
 
 @dataclass(frozen=True)
-class HomeKeys:
-    """A home's side of its tunnel. ``private`` is None where the home keeps it to itself."""
+class PeerKeys:
+    """A peer's side of its tunnel. ``private`` is None where the peer keeps it to itself."""
 
     public: str
     preshared: str = field(repr=False)
@@ -45,12 +47,18 @@ class HomeKeys:
 
 @dataclass(frozen=True)
 class RelayKeys:
-    """All that a relay holds or is known by."""
+    """All that a relay holds or is known by. ``prefix`` is its network of IPv6 inside."""
 
     wireguard: WireGuardKey
     host: SshKey
     management: SshKey
-    homes: dict[str, HomeKeys] = field(repr=False)
+    peers: dict[str, PeerKeys] = field(repr=False)
+    prefix: IPv6Network
+
+
+def unique_local(seed: str) -> IPv6Network:
+    """The /64 of a ULA whose global ID is 5 random bytes in base64 (RFC 4193, section 3.1)."""
+    return IPv6Network((b"\xfd" + _decode(seed, GLOBAL_ID_BYTES) + bytes(10), 64))
 
 
 def wireguard_key(seed: str) -> WireGuardKey:
@@ -109,11 +117,11 @@ def _string(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-def _decode(text: str) -> bytes:
+def _decode(text: str, length: int = KEY_BYTES) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise ValueError("a key is base64 of 32 bytes") from None
-    if len(raw) != KEY_BYTES:
-        raise ValueError("a key is base64 of 32 bytes")
+        raise ValueError(f"not base64 of {length} bytes") from None
+    if len(raw) != length:
+        raise ValueError(f"not base64 of {length} bytes")
     return raw

@@ -14,9 +14,9 @@ from pathlib import Path
 import pulumi
 from pulumi_command import local, remote
 
-from .config import integer, known
 from .faults import Collector
 from .machine import Machine, Order
+from .reading import integer, known
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEYS = ("kind", "memory", "bootTimeout")

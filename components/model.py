@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from .family import Family
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
 class Protocol(Enum):
@@ -47,12 +52,25 @@ class PortRange:
 class Forward:
     """Ports of the relay's public address, and the ports at home that answer for them.
 
-    ``ports`` and ``to`` are of equal length; the n-th port goes to the n-th.
+    ``ports`` and ``to`` are of equal length; the n-th port goes to the n-th. ``sources`` are the
+    networks that may use it, empty for everyone. ``mode`` is None where it is the home's.
+    ``host`` is an address on home's LAN that answers instead (another machine's, or home's own
+    where a service is bound to that alone); the relay then hands the flow to ``via``, as many
+    ports of home's tunnel address, and home hands it on.
     """
 
     ports: PortRange
     to: PortRange
     protocol: Protocol
+    sources: tuple[Network, ...] = ()
+    mode: Mode | None = None
+    host: IPv4Address | None = None
+    via: PortRange | None = None
+
+    @property
+    def entry(self) -> PortRange:
+        """The ports of home's tunnel address that the relay hands it to."""
+        return self.via or self.to
 
     @property
     def opening(self) -> Opening:
@@ -75,11 +93,24 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Egress:
+    """What a home sends out by the relay's address: everything, or what goes to some ports."""
+
+    everything: bool = False
+    ports: tuple[Opening, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.ports)
+
+
+@dataclass(frozen=True)
 class Home:
     """A home server: a peer of the relay, with the forwards that end at it.
 
     ``public_key`` is None where the program makes the home's key; else the home keeps its
-    private key to itself and this is the public one (base64, 32 bytes).
+    private key to itself and this is the public one (base64, 32 bytes). ``ipv6``: whether the
+    tunnel carries IPv6 to it. ``protected``: it takes from the tunnel what is forwarded to it, and
+    ``accept``, and nothing else. ``egress``: what it sends out by the relay's address.
     """
 
     name: str
@@ -87,14 +118,52 @@ class Home:
     mode: Mode
     forwards: tuple[Forward, ...]
     public_key: str | None = None
+    ipv6: bool = True
+    protected: bool = False
+    accept: tuple[Opening, ...] = ()
+    egress: Egress = Egress()
+
+
+class Reach(Enum):
+    """Whom a device may dial in the tunnel."""
+
+    HOMES = "homes"
+    DEVICES = "devices"
+
+
+class Traffic(Enum):
+    """What a device sends by the relay: the tunnel's network only, or all."""
+
+    VPN = "vpn"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A road warrior: a peer that dials and answers for no port."""
+
+    name: str
+    address: IPv4Address
+    reach: frozenset[Reach] = frozenset({Reach.HOMES})
+    traffic: Traffic = Traffic.VPN
+    dns: tuple[Address, ...] = ()
+    public_key: str | None = None
+    ipv6: bool = True
+
+
+Peer = Home | Device
 
 
 @dataclass(frozen=True)
 class Tunnel:
     """The network inside WireGuard. The relay has its first address.
 
-    ``port`` is UDP; ``mtu`` in bytes; ``keepalive`` in seconds: a carrier may forget an idle UDP
-    mapping after 30 s, so 25 keeps it open.
+    ``port`` is UDP, and so are ``other_ports``, where the relay answers as well; ``mtu`` in
+    bytes; ``keepalive`` in seconds: a carrier may forget an idle UDP mapping after 30 s, so 25
+    keeps it open. ``host`` is a name that homes dial instead of the relay's address.
+
+    ``prefix`` is the IPv6 network inside: a /64 of a ULA (RFC 4193), known once it is drawn, and
+    None where ``ipv6`` is off.
     """
 
     network: IPv4Network
@@ -102,11 +171,37 @@ class Tunnel:
     mtu: int = 1420
     keepalive: int = 25
     interface: str = "wg0"
+    other_ports: tuple[int, ...] = ()
+    host: str | None = None
+    ipv6: bool = True
+    prefix: IPv6Network | None = None
 
     @property
     def relay(self) -> IPv4Address:
         """The relay's own address in the tunnel."""
         return self.network.network_address + 1
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks inside, IPv4 first."""
+        return (self.network, self.prefix) if self.prefix else (self.network,)
+
+    def inner6(self, address: IPv4Address) -> IPv6Address | None:
+        """The IPv6 address of whoever has ``address``: the same host number, or None."""
+        if self.prefix is None:
+            return None
+        return self.prefix.network_address + int(address) - int(self.network.network_address)
+
+    def address(self, peer: Peer, family: Family) -> Address | None:
+        """A peer's address inside, or None where it has none of that family."""
+        if family is Family.V4:
+            return peer.address
+        return self.inner6(peer.address) if peer.ipv6 else None
+
+    def addresses(self, peer: Peer) -> tuple[Address, ...]:
+        """All of a peer's addresses inside, IPv4 first."""
+        found = (self.address(peer, family) for family in Family)
+        return tuple(address for address in found if address is not None)
 
 
 @dataclass(frozen=True)
@@ -115,10 +210,23 @@ class Settings:
 
     tunnel: Tunnel
     homes: tuple[Home, ...]
+    devices: tuple[Device, ...] = ()
     ssh_port: int = 22
 
     @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Everyone at the other end of the tunnel."""
+        return (*self.homes, *self.devices)
+
+    @property
     def openings(self) -> tuple[Opening, ...]:
-        """Every forwarded port, sorted, for whoever opens ports outside the machine."""
-        found = (forward.opening for home in self.homes for forward in home.forwards)
+        """Every port that must be open outside the machine, but SSH's and the tunnel's own."""
+        found = [forward.opening for home in self.homes for forward in home.forwards]
+        found += [Opening(Protocol.UDP, PortRange(p, p)) for p in self.tunnel.other_ports]
         return tuple(sorted(found, key=lambda o: (o.protocol.value, o.ports)))
+
+    def drawn(self, prefix: IPv6Network) -> Settings:
+        """The same with the tunnel's IPv6 network, unless IPv6 is off."""
+        if not self.tunnel.ipv6:
+            return self
+        return replace(self, tunnel=replace(self.tunnel, prefix=prefix))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import firewall, rules, wireguard
+from .family import Family
 from .keys import RelayKeys
 from .model import Settings
 
@@ -60,6 +61,7 @@ class HostPlan:
 
 def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
     """The plan of a relay: parts base, firewall, tunnel, peers and rules."""
+    settings = settings.drawn(keys.prefix)
     wg = settings.tunnel.interface
     etc = f"/etc/wireguard/{wg}"
     return HostPlan(
@@ -85,9 +87,18 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             Part("peers", (File(f"{etc}.peers", wireguard.relay_peers(settings, keys), "0600"),)),
             Part(
                 "rules",
-                (
-                    File(f"{etc}.nft", rules.nat(settings), "0600"),
-                    File(f"{etc}.iptables", rules.filter_rules(settings), "0600"),
+                tuple(
+                    file
+                    for family in Family
+                    if family is Family.V4 or settings.tunnel.prefix
+                    for file in (
+                        File(f"{etc}.{family.nft}.nft", rules.nat(settings, family), "0600"),
+                        File(
+                            f"{etc}.{family.iptables}",
+                            rules.filter_rules(settings, family),
+                            "0600",
+                        ),
+                    )
                 ),
             ),
         ),
@@ -106,13 +117,22 @@ def _base(settings: Settings) -> Part:
     return Part(
         "base",
         (
-            File("/etc/sysctl.d/60-cgnat-relay.conf", "net.ipv4.ip_forward = 1\n"),
+            File("/etc/sysctl.d/60-cgnat-relay.conf", "\n".join(_sysctls(settings))),
             # sshd takes the first value it meets: this must sort before a provider's own file.
             File("/etc/ssh/sshd_config.d/10-cgnat-relay.conf", "\n".join(sshd), "0600"),
             _static("apt.conf", "/etc/apt/apt.conf.d/52cgnat-relay"),
             _static("setup", f"{LIB}/setup", "0755"),
         ),
     )
+
+
+def _sysctls(settings: Settings) -> list[str]:
+    """sysctl.d(5); a leading hyphen lets a kernel without IPv6 be."""
+    lines = ["net.ipv4.ip_forward = 1"]
+    if settings.tunnel.prefix:
+        # A router takes no router's advertisement unless told to, and loses its own way out.
+        lines += ["-net.ipv6.conf.*.accept_ra = 2", "-net.ipv6.conf.all.forwarding = 1"]
+    return [*lines, ""]
 
 
 def _static(name: str, path: str, mode: str = "0644") -> File:

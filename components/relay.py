@@ -3,75 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import pulumi
 import pulumi_random as random
 from pulumi_command import remote
 
 from . import config
+from .args import RelayArgs
+from .device import device_config
 from .faults import Collector, Faults
-from .keys import KEY_BYTES, HomeKeys, RelayKeys, ssh_key, wireguard_key
+from .home import home_config
+from .home_rules import home_rules
+from .keys import (
+    GLOBAL_ID_BYTES,
+    KEY_BYTES,
+    PeerKeys,
+    RelayKeys,
+    ssh_key,
+    unique_local,
+    wireguard_key,
+)
 from .machine import Machine, MachineKind, Order
-from .model import Home, Settings
+from .model import Forward, Home, Peer, Settings
 from .plan import STATIC, relay_plan
 from .userdata import cloud_config
-from .wireguard import Uplink, home_config
+from .wireguard import Uplink
 
 T = TypeVar("T")
 
 
 class ConfigError(pulumi.RunError):
     """The config has faults. The engine shows the message, without a traceback."""
-
-
-class HomeArgs(TypedDict):
-    """A home server."""
-
-    name: str
-    """A DNS label; the home's address in the tunnel is derived from it."""
-    forwards: NotRequired[Sequence[str | int | Mapping[str, Any]]]
-    """Docker's short form, ``"80:8080"`` or ``"5353:5353/udp"``, or ``{port, to, protocol}``."""
-    mode: NotRequired[str]
-    """``transparent`` (default): callers keep their address. ``masquerade``: they do not."""
-    address: NotRequired[str]
-    """A pinned address in the tunnel's network."""
-    publicKey: NotRequired[str]
-    """The home's own WireGuard public key; its private key is then never seen here."""
-
-
-class TunnelArgs(TypedDict):
-    """The network inside WireGuard."""
-
-    network: NotRequired[str]
-    """A private IPv4 network, 172.16.0.0/24 by default; the relay has its first address."""
-    port: NotRequired[int]
-    """The UDP port that homes dial, 51820 by default."""
-    mtu: NotRequired[int]
-    """Bytes; 1420 by default, right for a path of 1500."""
-    keepalive: NotRequired[int]
-    """Seconds between a home's keepalives, 25 by default."""
-
-
-class SshArgs(TypedDict):
-    """SSH on the relay."""
-
-    port: NotRequired[int]
-    """22 by default."""
-
-
-class RelayArgs(TypedDict):
-    """What a ``Relay`` is made of."""
-
-    machine: MachineKind
-    """Where it runs, for example ``Lab()``."""
-    homes: Sequence[HomeArgs]
-    """At least one."""
-    tunnel: NotRequired[TunnelArgs]
-    """Defaults fit most."""
-    ssh: NotRequired[SshArgs]
-    """Defaults fit most."""
 
 
 class Relay(pulumi.ComponentResource):
@@ -90,6 +54,10 @@ class Relay(pulumi.ComponentResource):
     """A row for each forward: home, listen, to, and how it is reached from here."""
     home_configs: pulumi.Output[dict[str, str]]
     """wg-quick's file for each home, by name; secret."""
+    home_rules: pulumi.Output[dict[str, str]]
+    """nft's file for each home that needs one beside its config, by name."""
+    device_configs: pulumi.Output[dict[str, str]]
+    """A WireGuard file for each device, by name; secret."""
 
     def __init__(
         self, name: str, args: RelayArgs, opts: pulumi.ResourceOptions | None = None
@@ -114,18 +82,20 @@ class Relay(pulumi.ComponentResource):
         ready = self._ready(name, settings, machine, order)
 
         self.public_ip = machine.public_ip
-        self.endpoint = machine.endpoint
+        self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))
         self.public_key = _public(keys, lambda k: k.wireguard.public)
         self.forwards = pulumi.Output.all(machine.public_ip, machine.reach).apply(
             lambda found: rows(settings, found[0], found[1])
         )
-        configs = pulumi.Output.all(keys, machine.endpoint).apply(
-            lambda found: _home_configs(settings, found[0], found[1])
-        )
-        # A config is of use once the relay answers, so it waits for that.
-        self.home_configs = pulumi.Output.secret(
-            pulumi.Output.all(configs, ready.id).apply(lambda found: found[0])
-        )
+        self.home_rules = self.public_key.apply(lambda key: _rules(settings, Uplink(key, "")))
+
+        def handed_out(write: Callable[[Settings, RelayKeys, str], T]) -> pulumi.Output[T]:
+            # A config is of use once the relay answers, so it waits for that.
+            waited = pulumi.Output.all(keys, self.endpoint, ready.id)
+            return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
+
+        self.home_configs = handed_out(_home_configs)
+        self.device_configs = handed_out(_device_configs)
         self.register_outputs(
             {
                 "publicIp": self.public_ip,
@@ -133,41 +103,45 @@ class Relay(pulumi.ComponentResource):
                 "relayPublicKey": self.public_key,
                 "forwards": self.forwards,
                 "homeConfigs": self.home_configs,
+                "homeRules": self.home_rules,
+                "deviceConfigs": self.device_configs,
             }
         )
 
     def _keys(self, name: str, settings: Settings) -> pulumi.Output[RelayKeys]:
         """Every key of the relay, from random bytes that live in the state, encrypted."""
 
-        def seed(what: str) -> pulumi.Output[str]:
+        def seed(what: str, length: int = KEY_BYTES, secret: bool = True) -> pulumi.Output[str]:
             made = random.RandomBytes(
                 f"{name}-{what}",
-                length=KEY_BYTES,
+                length=length,
                 opts=pulumi.ResourceOptions(
-                    parent=self, additional_secret_outputs=["base64", "hex"]
+                    parent=self, additional_secret_outputs=["base64", "hex"] if secret else []
                 ),
             )
             return made.base64
 
-        homes = {
-            home.name: {
-                "preshared": seed(f"home-{home.name}-preshared"),
-                "private": None if home.public_key else seed(f"home-{home.name}-key"),
+        def pair(peer: Peer) -> dict[str, Any]:
+            who = f"{'home' if isinstance(peer, Home) else 'device'}-{peer.name}"
+            return {
+                "preshared": seed(f"{who}-preshared"),
+                "private": None if peer.public_key else seed(f"{who}-key"),
             }
-            for home in settings.homes
-        }
+
         seeds: dict[str, Any] = {
             "wireguard": seed("wireguard-key"),
             "host": seed("host-key"),
             "management": seed("management-key"),
-            "homes": homes,
+            "peers": {peer.name: pair(peer) for peer in settings.peers},
+            "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
         }
         return pulumi.Output.secret(seeds).apply(
             lambda found: RelayKeys(
                 wireguard=wireguard_key(found["wireguard"]),
                 host=ssh_key(found["host"]),
                 management=ssh_key(found["management"]),
-                homes={home.name: _home_keys(home, found["homes"]) for home in settings.homes},
+                peers={peer.name: _peer_keys(peer, found["peers"]) for peer in settings.peers},
+                prefix=unique_local(found["prefix"]),
             )
         )
 
@@ -217,8 +191,9 @@ def validate(args: RelayArgs, machine: MachineKind) -> Settings:
 def _size(settings: Settings) -> int:
     """Bytes of user-data; keys are of one length, so any will do."""
     zeros = "A" * 43 + "="
-    homes = {home.name: HomeKeys(public=zeros, preshared=zeros) for home in settings.homes}
-    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), homes)
+    peers = {peer.name: PeerKeys(public=zeros, preshared=zeros) for peer in settings.peers}
+    prefix = unique_local("AAAAAAA=")
+    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix)
     return len(cloud_config(relay_plan(settings, keys), keys).encode())
 
 
@@ -235,8 +210,14 @@ def summary(settings: Settings) -> tuple[str, ...]:
     lines: list[str] = []
     for home in settings.homes:
         lines.append(f"home {home.name} {home.address} {home.mode.value}")
-        lines += [f"{f.opening} to {home.name} {home.address}:{f.to}" for f in home.forwards]
+        lines += [f"{f.opening} to {home.name} {destination(home, f)}" for f in home.forwards]
+    lines += [f"device {device.name} {device.address}" for device in settings.devices]
     return tuple(lines)
+
+
+def destination(home: Home, forward: Forward) -> str:
+    """``address:ports`` where a forward ends: in the tunnel, or on home's LAN."""
+    return f"{forward.host or home.address}:{forward.to}"
 
 
 def rows(settings: Settings, public_ip: str, reach: Mapping[str, str]) -> list[dict[str, str]]:
@@ -245,7 +226,7 @@ def rows(settings: Settings, public_ip: str, reach: Mapping[str, str]) -> list[d
         {
             "home": home.name,
             "listen": f"{public_ip}:{forward.ports}/{forward.protocol.value}",
-            "to": f"{home.address}:{forward.to}",
+            "to": destination(home, forward),
             "reach": reach.get(str(forward.opening), ""),
         }
         for home in settings.homes
@@ -253,21 +234,42 @@ def rows(settings: Settings, public_ip: str, reach: Mapping[str, str]) -> list[d
     ]
 
 
-def _home_keys(home: Home, seeds: Mapping[str, Any]) -> HomeKeys:
-    seed = seeds[home.name]
+def dialled(settings: Settings, endpoint: str) -> str:
+    """``host:port`` that homes dial: by the relay's name, where it has one."""
+    host, _, port = endpoint.rpartition(":")
+    return f"{settings.tunnel.host or host}:{port}"
+
+
+def _peer_keys(peer: Peer, seeds: Mapping[str, Any]) -> PeerKeys:
+    seed = seeds[peer.name]
     preshared = str(seed["preshared"])
-    if home.public_key:
-        return HomeKeys(public=home.public_key, preshared=preshared)
+    if peer.public_key:
+        return PeerKeys(public=peer.public_key, preshared=preshared)
     pair = wireguard_key(seed["private"])
-    return HomeKeys(public=pair.public, private=pair.private, preshared=preshared)
+    return PeerKeys(public=pair.public, private=pair.private, preshared=preshared)
 
 
 def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
+    tunnel = settings.drawn(keys.prefix).tunnel
     uplink = Uplink(keys.wireguard.public, endpoint)
     return {
-        home.name: home_config(home, settings.tunnel, keys.homes[home.name], uplink)
+        home.name: home_config(home, tunnel, keys.peers[home.name], uplink)
         for home in settings.homes
     }
+
+
+def _device_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
+    tunnel = settings.drawn(keys.prefix).tunnel
+    uplink = Uplink(keys.wireguard.public, endpoint)
+    return {
+        device.name: device_config(device, tunnel, keys.peers[device.name], uplink)
+        for device in settings.devices
+    }
+
+
+def _rules(settings: Settings, uplink: Uplink) -> dict[str, str]:
+    found = {home.name: home_rules(home, uplink) for home in settings.homes}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _public(secret: pulumi.Output[T], pick: Callable[[T], str]) -> pulumi.Output[str]:

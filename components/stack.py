@@ -8,8 +8,9 @@ import pulumi
 from pulumi.runtime import config as engine
 
 from . import config, kinds
+from .args import RelayArgs
 from .faults import Collector
-from .relay import RelayArgs, finish
+from .relay import finish
 
 PROJECT = "cgnat-relay"
 DEFAULT_VPS = {"kind": "lab"}

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from components import wireguard
+from components.device import device_config
+from components.home import Way, home_config
+from components.home_rules import home_rules
 from components.keys import RelayKeys
-from components.model import Mode, Settings
+from components.model import Home, Mode, Settings
 from components.plan import relay_plan
 from components.wireguard import Uplink
 from engine import build, obtain
@@ -25,6 +28,7 @@ from ..unit import samples
 from ..waiting import eventually
 from .topology import Host, internet
 
+RELAY, RELAY6 = "198.51.100.7", "2001:db8:7::7"
 HERE = Path(__file__).resolve().parent
 TALK = [sys.executable, str(HERE / "talk.py")]
 FORWARDS = [
@@ -77,6 +81,11 @@ class Lab:
     settings: Settings
     keys: RelayKeys
 
+    @property
+    def way(self) -> Way:
+        """The numbers that the relay has at its homes."""
+        return Way(self.uplink.slot)
+
     def relay_up(self) -> None:
         relay = self.net["relay"]
         for file in relay_plan(self.settings, self.keys).files:
@@ -84,41 +93,69 @@ class Lab:
                 relay.write(file.path, file.content)
         relay.run("wg-quick up wg0")
 
-    def home_up(self, mode: Mode, private: str = "") -> None:
-        """Only the home's side: what the relay thinks of the mode stays as it is.
+    @property
+    def uplink(self) -> Uplink:
+        return Uplink(self.keys.wireguard.public, f"{RELAY}:{self.settings.tunnel.port}")
+
+    def home(self, name: str = "home") -> Home:
+        return next(home for home in self.settings.homes if home.name == name)
+
+    def home_up(
+        self, mode: Mode | None = None, private: str = "", name: str = "home", wg: str = "wg0"
+    ) -> None:
+        """Home ``name`` of the config on host home; what the relay thinks of it stays as it is.
 
         ``private`` is the key that the home's owner puts where the placeholder is.
         """
-        first = replace(self.settings.homes[0], mode=mode)
-        keys = self.keys.homes[first.name]
-        uplink = Uplink(self.keys.wireguard.public, f"198.51.100.7:{self.settings.tunnel.port}")
-        text = wireguard.home_config(first, self.settings.tunnel, keys, uplink)
+        config = self.home(name)
+        config = replace(config, mode=mode or config.mode)
+        text = home_config(config, self.settings.tunnel, self.keys.peers[name], self.uplink)
         home = self.net["home"]
-        home.write("/etc/wireguard/wg0.conf", text.replace(wireguard.PLACEHOLDER, private))
-        home.run("wg-quick up wg0")
+        home.write(f"/etc/wireguard/{wg}.conf", text.replace(wireguard.PLACEHOLDER, private))
+        rules = home_rules(config, self.uplink)
+        if rules is not None:
+            home.write(f"/etc/wireguard/{wg}.rules", rules)
+        self._dial("home", wg)
+
+    def device_up(self, name: str, host: str = "phone", wg: str = "wg0") -> None:
+        """Device ``name`` of the config, on a host."""
+        device = next(device for device in self.settings.devices if device.name == name)
+        text = device_config(device, self.settings.tunnel, self.keys.peers[name], self.uplink)
+        self.net[host].write(f"/etc/wireguard/{wg}.conf", text)
+        self._dial(host, wg)
+
+    def _dial(self, name: str, wg: str) -> None:
+        host = self.net[name]
+        host.run(f"wg-quick up {wg}")
         eventually(
-            lambda: home.run("wg show wg0 latest-handshakes").split()[-1] != "0", "handshake"
+            lambda: host.run(f"wg show {wg} latest-handshakes").split()[-1] != "0", "handshake"
         )
 
-    def serve(self, host: str, port: int, verb: str = "serve") -> None:
-        self.net[host].start([*TALK, verb, "0.0.0.0", str(port)])  # noqa: S104
+    def serve(self, host: str, port: int, verb: str = "serve", at: str = "0.0.0.0") -> None:  # noqa: S104
+        self.net[host].start([*TALK, verb, at, str(port)])
+        listening = f"{'[' + at + ']' if ':' in at else at}:{port} "
         eventually(
-            lambda: str(port) in self.net[host].run("ss -Hlntu"), f"{host} listens on {port}"
+            lambda: listening in self.net[host].run("ss -Hlntu"), f"{host} listens on {listening}"
         )
 
     def largest_segment(self, port: int) -> int:
         """How much the client may send in one segment, in bytes."""
         return int(self.call("size", port))
 
-    def call(self, kind: str, port: int, source: int = 0, host: str = "client") -> str:
+    def call(
+        self, kind: str, port: int, source: int = 0, host: str = "client", to: str = RELAY
+    ) -> str:
         """What the far side saw, or an empty text where nothing answered."""
-        command = [*TALK, kind, "198.51.100.7", str(port), str(source)]
+        command = [*TALK, kind, to, str(port), str(source)]
         return self.net[host].run(command, check=False).strip()
 
 
-def make(net: dict[str, Host], **raw: Any) -> Lab:
-    settings = samples.settings(homes=[{"name": "home", "forwards": FORWARDS, **raw}])
-    return Lab(net, settings, samples.keys(settings))
+def make(net: dict[str, Host], whole: dict[str, Any] | None = None, **raw: Any) -> Lab:
+    """A relay and one home, with more keys of that home (``raw``) and of the config (``whole``)."""
+    home = {"name": "home", "forwards": FORWARDS, **raw}
+    settings = samples.settings(**{"homes": [home], **(whole or {})})
+    keys = samples.keys(settings)
+    return Lab(net, settings.drawn(keys.prefix), keys)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """A server that tells each caller the address it saw, and a client; for any namespace.
 
+HOST may be an IPv4 or an IPv6 address.
+
 talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
 talk.py segments HOST PORT         TCP alone, with the size of the largest segment to send
 talk.py size HOST PORT             prints the largest segment that the client may send
@@ -13,10 +15,17 @@ import sys
 import threading
 
 
+def family(host: str) -> socket.AddressFamily:
+    """The address family that an address is of."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def serve(host: str, port: int) -> None:
     """Answer each connection and each datagram with the caller's address."""
-    tcp = socket.create_server((host, port))
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tcp = socket.create_server((host, port), family=family(host))
+    udp = socket.socket(family(host), socket.SOCK_DGRAM)
+    if family(host) == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     udp.bind((host, port))
 
     def accept() -> None:
@@ -44,10 +53,9 @@ def segments(host: str, port: int) -> None:
 def call(kind: str, host: str, port: int, source: int = 0) -> str:
     """What the server saw."""
     stream = kind != "udp"
-    family = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, family) as caller:
+    with socket.socket(family(host), socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as caller:
         caller.settimeout(2)
-        caller.bind(("0.0.0.0", source))  # noqa: S104 - a client's own end
+        caller.bind(("", source))
         caller.connect((host, port))
         if kind == "size":
             return str(caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))

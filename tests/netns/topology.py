@@ -1,8 +1,8 @@
 """Hosts in network namespaces, joined as a home behind carrier-grade NAT is.
 
     client 203.0.113.9 ─┐
-                        ├─ internet ─┬─ 198.51.100.7 relay (wg0 172.16.0.1)
-    (any other client) ─┘            │
+      2001:db8:9::9     ├─ internet ─┬─ 198.51.100.7 relay (wg0 172.16.0.1)
+    phone 192.0.2.130 ──┘            │  2001:db8:7::7
                                      └─ 192.0.2.2 carrier 100.64.0.1   NAT
                                                    │
                                         100.64.0.2 router 192.168.1.1  NAT
@@ -11,6 +11,8 @@
                                                                                    │
                                                                  172.17.0.2 container
 
+Client, internet and relay have IPv6 as well; the carrier and all behind it have none, as most
+homes behind carrier-grade NAT that need a relay. The phone is a device that roams.
 Each host has a network namespace and a mount namespace of its own: /run, so that two WireGuard
 daemons with one interface name do not collide, and /etc/wireguard, where the generated files lie
 at the paths that they name.
@@ -155,9 +157,10 @@ table ip nat {{
 @contextlib.contextmanager
 def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
     """The picture above, routed and NATed, without any WireGuard."""
-    with hosts("client internet relay carrier router home lan container", env) as net:
+    with hosts("client phone internet relay carrier router home lan container", env) as net:
         for one, dev_one, other, dev_other in (
             ("client", "eth0", "internet", "client"),
+            ("phone", "eth0", "internet", "phone"),
             ("relay", "eth0", "internet", "relay"),
             ("carrier", "wan", "internet", "carrier"),
             ("router", "wan", "carrier", "lan"),
@@ -174,10 +177,16 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
         for host, dev, address in (
             ("client", "eth0", "203.0.113.9/24"),
             ("internet", "client", "203.0.113.1/24"),
+            ("phone", "eth0", "192.0.2.130/25"),
+            ("internet", "phone", "192.0.2.129/25"),
+            ("client", "eth0", "2001:db8:9::9/64"),
+            ("internet", "client", "2001:db8:9::1/64"),
+            ("relay", "eth0", "2001:db8:7::7/64"),
+            ("internet", "relay", "2001:db8:7::1/64"),
             ("internet", "relay", "198.51.100.1/24"),
-            ("internet", "carrier", "192.0.2.1/24"),
+            ("internet", "carrier", "192.0.2.1/25"),
             ("relay", "eth0", "198.51.100.7/24"),
-            ("carrier", "wan", "192.0.2.2/24"),
+            ("carrier", "wan", "192.0.2.2/25"),
             ("carrier", "lan", "100.64.0.1/24"),
             ("router", "wan", "100.64.0.2/24"),
             ("router", "lan", "192.168.1.1/24"),
@@ -186,10 +195,14 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("home", "docker0", "172.17.0.1/16"),
             ("container", "eth0", "172.17.0.2/16"),
         ):
-            net[host].run(f"ip addr add {address} dev {dev}")
+            dad = " nodad" if ":" in address else ""  # a new address is not looked for first
+            net[host].run(f"ip addr add {address} dev {dev}{dad}")
         for host, gateway in (
             ("client", "203.0.113.1"),
+            ("client", "2001:db8:9::1"),
+            ("phone", "192.0.2.129"),
             ("relay", "198.51.100.1"),
+            ("relay", "2001:db8:7::1"),
             ("carrier", "192.0.2.1"),
             ("router", "100.64.0.1"),
             ("home", "192.168.1.1"),
@@ -199,6 +212,8 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             net[host].run(f"ip route add default via {gateway}")
         for host in ("internet", "relay", "carrier", "router", "home"):
             net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+        for host in ("internet", "relay"):
+            net[host].run("sysctl -qw net.ipv6.conf.all.forwarding=1")
         for host in ("carrier", "router"):
             net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
         yield net

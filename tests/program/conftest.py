@@ -40,7 +40,7 @@ class Recorder(pulumi.runtime.Mocks):
         self.resources[args.name] = args
         state = dict(args.inputs)
         if args.typ == "random:index/randomBytes:RandomBytes":
-            raw = hashlib.sha256(args.name.encode()).digest()
+            raw = hashlib.sha256(args.name.encode()).digest()[: int(args.inputs["length"])]
             state |= {"base64": base64.b64encode(raw).decode(), "hex": raw.hex()}
         if args.typ == "command:local:Command":
             state |= {"stdout": self._stdout(str(plain(args.inputs["create"])))}

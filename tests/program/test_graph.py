@@ -34,6 +34,7 @@ def test_resources(program: Program) -> None:
         "relay-home-nas-key",
         "relay-home-nas-preshared",
         "relay-host-key",
+        "relay-ipv6-global-id",
         "relay-management-key",
         "relay-wireguard-key",
     ]
@@ -71,6 +72,8 @@ def test_outputs(program: Program) -> None:
     assert run.secret == {
         "homeConfig": True,
         "homeConfigs": True,
+        "homeRules": False,
+        "deviceConfigs": True,
         "endpoint": False,
         "publicIp": False,
         "forwards": False,
@@ -128,7 +131,7 @@ def test_a_homes_own_key_is_used_and_none_is_made(program: Program) -> None:
     own = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
     run = program({"homes": [{**HOMES[0], "publicKey": own}]})
     assert "relay-home-home-key" not in run.recorder.resources
-    assert "PrivateKey = PUT-THE-PRIVATE-KEY-OF-THIS-HOME-HERE" in run.outputs["homeConfig"]
+    assert "PrivateKey = PUT-THE-PRIVATE-KEY-OF-THIS-PEER-HERE" in run.outputs["homeConfig"]
     assert own in plain(run.recorder.resources["relay-server"].inputs["stdin"])
 
 

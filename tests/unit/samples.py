@@ -8,7 +8,7 @@ from typing import Any
 
 from components import config
 from components.faults import Collector
-from components.keys import HomeKeys, RelayKeys, ssh_key, wireguard_key
+from components.keys import PeerKeys, RelayKeys, ssh_key, unique_local, wireguard_key
 from components.model import Settings
 
 HOMES: list[dict[str, Any]] = [
@@ -30,8 +30,9 @@ def settings(**raw: Any) -> Settings:
 
 
 def keys(of: Settings) -> RelayKeys:
-    homes = {}
-    for home in of.homes:
+    peers = {}
+    for peer in of.peers:
         pair = wireguard_key(seed())
-        homes[home.name] = HomeKeys(public=pair.public, private=pair.private, preshared=seed())
-    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), homes)
+        peers[peer.name] = PeerKeys(public=pair.public, private=pair.private, preshared=seed())
+    prefix = unique_local(base64.b64encode(os.urandom(5)).decode())
+    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), peers, prefix)

@@ -52,8 +52,8 @@ def test_a_malformed_seed_is_refused_without_being_shown(text: str) -> None:
 
 def test_repr_shows_no_private_part() -> None:
     keys = samples.keys(samples.settings())
-    shown = repr(keys) + repr(keys.homes["home"])
-    home = keys.homes["home"]
+    shown = repr(keys) + repr(keys.peers["home"])
+    home = keys.peers["home"]
     assert keys.wireguard.public in shown
     for secret in (
         keys.wireguard.private,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,14 @@ def test_a_peers_key_is_in_peers_alone() -> None:
     other = samples.keys(SETTINGS)
     assert changed(
         relay_plan(
-            SETTINGS, KEYS.__class__(KEYS.wireguard, KEYS.host, KEYS.management, other.homes)
+            SETTINGS,
+            replace(KEYS, peers=other.peers),
         )
     ) == {"peers"}
 
 
 def test_files_with_keys_are_roots_alone() -> None:
-    secrets = [KEYS.wireguard.private, *(h.preshared for h in KEYS.homes.values())]
+    secrets = [KEYS.wireguard.private, *(h.preshared for h in KEYS.peers.values())]
     holding = [f for f in PLAN.files if any(secret in f.content for secret in secrets)]
     assert {f.path for f in holding} == {"/etc/wireguard/wg0.conf", "/etc/wireguard/wg0.peers"}
     assert {f.mode for f in holding} == {"0600"}

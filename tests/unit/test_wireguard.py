@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from components import wireguard
+from components.home import home_config
 from components.keys import RelayKeys
 from components.model import Settings
 from components.wireguard import PLACEHOLDER, Uplink
@@ -16,9 +17,10 @@ from . import samples
 
 
 def config_of(name: str, settings: Settings, keys: RelayKeys) -> str:
+    settings = settings.drawn(keys.prefix)
     home = next(home for home in settings.homes if home.name == name)
     uplink = Uplink(keys.wireguard.public, "relay.example:51820")
-    return wireguard.home_config(home, settings.tunnel, keys.homes[name], uplink)
+    return home_config(home, settings.tunnel, keys.peers[name], uplink)
 
 
 @pytest.fixture
@@ -42,16 +44,16 @@ def test_home_config_does_not_depend_on_forwards(settings: Settings, keys: Relay
 
 def test_home_config_has_what_the_tunnel_needs(settings: Settings, keys: RelayKeys) -> None:
     text = config_of("home", settings, keys)
-    home = keys.homes["home"]
+    home = keys.peers["home"]
     for line in (
-        f"Address = {settings.homes[0].address}/24",
+        f"Address = {settings.homes[0].address}/24",  # IPv6's must not fail the tunnel: PostUp
         f"PrivateKey = {home.private}",
         "MTU = 1420",
         "Table = off",
         f"PublicKey = {keys.wireguard.public}",
         f"PresharedKey = {home.preshared}",
         "Endpoint = relay.example:51820",
-        "AllowedIPs = 0.0.0.0/0",
+        "AllowedIPs = 0.0.0.0/0, ::/0",
         "PersistentKeepalive = 25",
     ):
         assert line in text.splitlines()
@@ -65,8 +67,8 @@ def test_masquerade_asks_nothing_of_home(settings: Settings, keys: RelayKeys) ->
 
 
 def test_a_home_with_its_own_key_gets_a_placeholder(settings: Settings, keys: RelayKeys) -> None:
-    own = replace(keys.homes["home"], private=None)
-    text = config_of("home", settings, replace(keys, homes={**keys.homes, "home": own}))
+    own = replace(keys.peers["home"], private=None)
+    text = config_of("home", settings, replace(keys, peers={**keys.peers, "home": own}))
     assert f"PrivateKey = {PLACEHOLDER}" in text.splitlines()
 
 
@@ -88,7 +90,7 @@ def test_no_predown_can_fail(settings: Settings, keys: RelayKeys) -> None:
 
 def test_two_relays_at_one_home_share_no_mark_table_or_rule(settings: Settings) -> None:
     first, second = samples.keys(settings), samples.keys(settings)
-    while wireguard.slot(first.wireguard.public) == wireguard.slot(second.wireguard.public):
+    while Uplink(first.wireguard.public, "").slot == Uplink(second.wireguard.public, "").slot:
         second = samples.keys(settings)  # one chance in 254
 
     def numbers(keys: RelayKeys) -> set[tuple[str, str]]:

@@ -45,7 +45,7 @@ def test_the_relay_may_be_asked_twice_for_the_same_rules(home: Stack) -> None:
 def test_without_the_rule_nothing_answers(home: Stack) -> None:
     home.inside("test-relay", "nft delete table ip cgnat-relay; conntrack -F 2>/dev/null; true")
     assert silent(home)
-    home.inside("test-relay", "nft -f /etc/wireguard/wg0.nft")
+    home.inside("test-relay", "nft -f /etc/wireguard/wg0.ip.nft")
     answers(home)
 
 

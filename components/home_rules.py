@@ -1,0 +1,57 @@
+"""``homeRules``: what a home must know of its forwards, where it must know anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .home import Way
+from .model import Home, Opening
+from .wireguard import Uplink
+
+
+def home_rules(home: Home, uplink: Uplink) -> str | None:
+    """``wg0.rules`` for nft: what this home must know of its forwards, or None for nothing.
+
+    Data for the maps of ``home_config``, so it can be loaded at any time without touching the
+    tunnel: hosts on home's LAN, and what a protected home takes.
+    """
+    way = Way(uplink.slot)
+    lan = [f for f in home.forwards if f.host is not None]
+    if not lan and not home.protected:
+        return None
+    here = f"ip {way.table}"
+    entries = [f"{f.protocol.value} . {f.entry}" for f in lan]
+    steps = {
+        f"{f.protocol.value} . {f.entry.first + i} : {f.host} . {f.to.first + i}"
+        for f in lan
+        for i in range(len(f.entry))
+    }
+    lines = [
+        *_fill("map", f"{here} lan", sorted(steps)),
+        *_fill("set", f"{here} handed_on", sorted({*entries})),
+        *_fill("set", f"{here} lan_hosts", sorted({str(f.host) for f in lan})),
+    ]
+    if home.protected:
+        taken = [Opening(f.protocol, f.entry) for f in home.forwards] + [*home.accept]
+        lines += _fill("set", f"inet {way.table} declared", merged(taken))
+    return "\n".join(
+        [f"# What home {home.name} answers for. Load it: nft -f THIS-FILE", *lines, ""]
+    )
+
+
+def merged(openings: list[Opening]) -> list[str]:
+    """As few intervals as cover all; nft refuses those that overlap."""
+    found: list[tuple[str, int, int]] = []
+    for o in sorted(openings, key=lambda o: (o.protocol.value, o.ports)):
+        protocol, first, last = o.protocol.value, o.ports.first, o.ports.last
+        if found and found[-1][0] == protocol and first <= found[-1][2] + 1:
+            found[-1] = (protocol, found[-1][1], max(found[-1][2], last))
+        else:
+            found.append((protocol, first, last))
+    return [f"{p} . {a}" if a == b else f"{p} . {a}-{b}" for p, a, b in found]
+
+
+def _fill(kind: str, name: str, elements: list[str]) -> Iterator[str]:
+    yield f"flush {kind} {name}"
+    if elements:
+        yield f"add element {name} {{ {', '.join(elements)} }}"
