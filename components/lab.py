@@ -34,7 +34,6 @@ class Lab:
     networks: tuple[IPv4Network, ...] = (RELAY_NETWORK, HOME_NETWORK)
     user_data_limit: int | None = None
     port_limit: int | None = 3000  # each is words on QEMU's command line
-    user_data_frozen: bool = False
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""
@@ -54,7 +53,7 @@ class Lab:
             create=_lab("start", vm, "--memory", self.memory, "--network", str(RELAY_NETWORK)),
             delete=_lab("stop", vm),
             stdin=order.user_data,
-            triggers=[order.revision, list(order.summary), self.memory],
+            triggers=[self.memory, order.ssh_port, order.tunnel_port],
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
             dir=_folder(),
@@ -63,6 +62,8 @@ class Lab:
                 depends_on=[address],
                 # One name, one VM: the old one must be gone before the new one starts.
                 delete_before_replace=True,
+                # It is read at the first boot alone.
+                ignore_changes=["stdin"],
                 additional_secret_outputs=["stdout", "stderr"],
             ),
         )

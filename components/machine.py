@@ -16,15 +16,14 @@ from .model import Opening
 class Order:
     """What a relay asks of a machine.
 
-    ``user_data`` holds private keys and is secret; ``revision`` is a digest that changes with it
-    and is not. ``summary`` says the same in words, for previews. ``management_key`` is the private
-    half of the key that ``user_data`` lets in (secret), ``host_key`` the public line to pin.
+    ``user_data`` holds private keys and is secret. It is for the first boot: what changes later
+    comes over SSH, so a kind leaves a running machine alone when it changes. ``management_key`` is
+    the private half of the key that ``user_data`` lets in (secret), ``host_key`` the public line to
+    pin.
     ``openings`` must reach the machine from outside, besides SSH, the tunnel's UDP port and ICMP.
     """
 
     user_data: pulumi.Output[str]
-    revision: pulumi.Output[str]
-    summary: tuple[str, ...]
     host_key: pulumi.Output[str]
     management_key: pulumi.Output[str]
     ssh_port: int
@@ -64,10 +63,6 @@ class MachineKind(Protocol):
     @property
     def port_limit(self) -> int | None:
         """How many ports can be opened outside the machine; None where there is no limit."""
-
-    @property
-    def user_data_frozen(self) -> bool:
-        """Whether a change of user-data leaves a running machine alone; else it is replaced."""
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """Declare the machine's resources as children of ``parent``, named from ``name``."""

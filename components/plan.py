@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ PACKAGES = (
     "wireguard-tools",  # wg, wg-quick and its unit
     "iptables",  # the chains that accept
     "nftables",  # the table that forwards
+    "conntrack",  # ends the flows of a forward that is taken away
     "unattended-upgrades",  # security updates without anyone's hand
 )
 
@@ -37,12 +36,6 @@ class Part:
 
     name: str
     files: tuple[File, ...]
-
-    @property
-    def digest(self) -> str:
-        """Hex SHA-256 over paths, modes and contents."""
-        rows = [(f.path, f.mode, f.content) for f in self.files]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

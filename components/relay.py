@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -12,6 +11,7 @@ from pulumi_command import remote
 
 from . import config
 from .args import RelayArgs
+from .carrier import bundle, command
 from .device import device_config
 from .faults import Collector, Faults
 from .home import home_config
@@ -27,7 +27,7 @@ from .keys import (
 )
 from .machine import Machine, MachineKind, Order
 from .model import Forward, Home, Peer, Settings
-from .plan import STATIC, relay_plan
+from .plan import HostPlan, relay_plan
 from .userdata import cloud_config
 from .wireguard import Uplink
 
@@ -70,8 +70,6 @@ class Relay(pulumi.ComponentResource):
         plan = keys.apply(lambda k: relay_plan(settings, k))
         order = Order(
             user_data=pulumi.Output.all(plan, keys).apply(lambda pk: cloud_config(*pk)),
-            revision=_public(pulumi.Output.all(plan, keys), lambda pk: _digest(cloud_config(*pk))),
-            summary=summary(settings),
             host_key=_public(keys, lambda k: k.host.public),
             management_key=keys.apply(lambda k: k.management.private),
             ssh_port=settings.ssh_port,
@@ -79,7 +77,7 @@ class Relay(pulumi.ComponentResource):
             openings=settings.openings,
         )
         machine = machine_kind.provision(name, order, self)
-        ready = self._ready(name, settings, machine, order)
+        carried = self._carry(name, settings, machine, plan)
 
         self.public_ip = machine.public_ip
         self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))
@@ -91,7 +89,7 @@ class Relay(pulumi.ComponentResource):
 
         def handed_out(write: Callable[[Settings, RelayKeys, str], T]) -> pulumi.Output[T]:
             # A config is of use once the relay answers, so it waits for that.
-            waited = pulumi.Output.all(keys, self.endpoint, ready.id)
+            waited = pulumi.Output.all(keys, self.endpoint, carried.id)
             return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
 
         self.home_configs = handed_out(_home_configs)
@@ -145,22 +143,26 @@ class Relay(pulumi.ComponentResource):
             )
         )
 
-    def _ready(
-        self, name: str, settings: Settings, machine: Machine, order: Order
+    def _carry(
+        self, name: str, settings: Settings, machine: Machine, plan: pulumi.Output[HostPlan]
     ) -> remote.Command:
-        """Fails the update where interface, rules or sysctl are not there, and says why."""
+        """Brings the machine to the plan and sees it forward, or fails the update and says why.
+
+        After the first boot the plan is there already, by cloud-init, and is only looked at.
+        """
         return remote.Command(
-            f"{name}-ready",
+            f"{name}-plan",
             connection=machine.connection,
-            create=f"sh -s -- {settings.tunnel.interface}",
-            stdin=(STATIC / "check").read_text(),
-            triggers=[machine.incarnation, order.revision],
-            logging=remote.Logging.STDERR,
+            create=command(settings.tunnel.interface, summary(settings)),
+            stdin=plan.apply(bundle),
+            triggers=[machine.incarnation],
+            logging=remote.Logging.NONE,
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[machine.booted],
-                custom_timeouts=pulumi.CustomTimeouts(create="20m"),
+                additional_secret_outputs=["stdout", "stderr"],
+                custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
             ),
         )
 
@@ -275,7 +277,3 @@ def _rules(settings: Settings, uplink: Uplink) -> dict[str, str]:
 def _public(secret: pulumi.Output[T], pick: Callable[[T], str]) -> pulumi.Output[str]:
     """A public value of something secret: a public key, or a digest over random keys."""
     return pulumi.Output.unsecret(secret.apply(pick))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

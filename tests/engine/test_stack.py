@@ -56,7 +56,7 @@ def test_an_unchanged_program_changes_nothing(relay: Stack) -> None:
 
 def test_up_fails_where_the_relay_does_not_forward(relay: Stack) -> None:
     """With the units' own log lines; once they are mended, the next update goes through."""
-    urn = next(u for u in relay.urns() if u.endswith("::relay-ready"))
+    urn = next(u for u in relay.urns() if u.endswith("::relay-plan"))
     ask_again = ["up", "--yes", "--skip-preview", "--replace", urn]
     relay.inside("test-relay", "systemctl stop wg-quick@wg0")
     try:

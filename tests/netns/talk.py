@@ -6,13 +6,19 @@ talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
 talk.py segments HOST PORT         TCP alone, with the size of the largest segment to send
 talk.py size HOST PORT             prints the largest segment that the client may send
 talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
+talk.py count HOST PORT            TCP: numbers its bytes until the caller has enough
+talk.py download HOST PORT SECONDS prints how many numbered bytes came, each as it should be
+talk.py echo HOST PORT             UDP: what came goes back
+talk.py pings HOST PORT SECONDS    prints how many datagrams were sent and how many came back
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
+import time
 
 
 def family(host: str) -> socket.AddressFamily:
@@ -64,8 +70,82 @@ def call(kind: str, host: str, port: int, source: int = 0) -> str:
         return caller.recv(2048).decode()
 
 
+def count(host: str, port: int) -> None:
+    """Send 1,000 numbered words every 20 ms on each connection."""
+
+    def send(connection: socket.socket) -> None:
+        number = 0
+        with contextlib.suppress(OSError), connection:
+            while True:
+                block = range(number, number + 1000)
+                connection.sendall(b"".join(i.to_bytes(8, "big") for i in block))
+                number += 1000
+                time.sleep(0.02)  # the pace, not a wait
+
+    with socket.create_server((host, port), family=family(host)) as server:
+        while True:
+            threading.Thread(target=send, args=(server.accept()[0],), daemon=True).start()
+
+
+def download(host: str, port: int, seconds: float) -> int:
+    """Read for a time; each word must be the one after the last."""
+    expected, rest = 0, b""
+    end = time.monotonic() + seconds
+    with socket.create_connection((host, port), timeout=5) as caller:
+        while time.monotonic() < end:
+            got = caller.recv(65536)
+            if not got:
+                raise OSError(f"the stream ended after {expected} words")
+            rest += got
+            for at in range(0, len(rest) - 7, 8):
+                if int.from_bytes(rest[at : at + 8], "big") != expected:
+                    raise OSError(f"word {expected} is missing")
+                expected += 1
+            rest = rest[len(rest) - len(rest) % 8 :]
+    return expected * 8
+
+
+def echo(host: str, port: int) -> None:
+    """Send each datagram back."""
+    udp = socket.socket(family(host), socket.SOCK_DGRAM)
+    udp.bind((host, port))
+    while True:
+        data, caller = udp.recvfrom(2048)
+        udp.sendto(data, caller)
+
+
+def pings(host: str, port: int, seconds: float) -> str:
+    """Send a datagram every 10 ms from one port for a time, and count what comes back."""
+    back: set[bytes] = set()
+    with socket.socket(family(host), socket.SOCK_DGRAM) as caller:
+        caller.connect((host, port))
+        caller.settimeout(0.5)
+
+        def listen() -> None:
+            while not over.is_set():
+                with contextlib.suppress(OSError):  # silence, or a refusal
+                    back.add(caller.recv(64))
+
+        over = threading.Event()
+        listener = threading.Thread(target=listen)
+        listener.start()
+        sent = int(seconds * 100)
+        for number in range(sent):
+            with contextlib.suppress(ConnectionRefusedError):
+                caller.send(number.to_bytes(8, "big"))
+            time.sleep(0.01)  # the pace, not a wait
+        over.set()
+        listener.join()
+    return f"{sent} {len(back)}"
+
+
 if __name__ == "__main__":
     verb, host, port, *rest = sys.argv[1:]
+    if verb in ("count", "echo"):
+        {"count": count, "echo": echo}[verb](host, int(port))
+    if verb in ("download", "pings"):
+        print({"download": download, "pings": pings}[verb](host, int(port), float(rest[0])))
+        sys.exit()
     if verb == "serve":
         serve(host, int(port))
     if verb == "segments":

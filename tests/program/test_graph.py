@@ -44,7 +44,7 @@ def test_resources(program: Program) -> None:
         "relay-ports",
         "relay-server",
     ]
-    assert recorder.of_type(REMOTE) == ["relay-ready"]
+    assert recorder.of_type(REMOTE) == ["relay-plan"]
     assert recorder.of_type("cgnat-relay:index:Relay") == ["relay"]
 
 
@@ -63,7 +63,7 @@ def test_every_key_is_secret_wherever_it_goes(program: Program) -> None:
             if any(secret in str(value) for secret in keys):
                 assert is_secret(value), f"{name}.{key} holds a key in plain"
     assert is_secret(run.recorder.resources["relay-server"].inputs["stdin"])
-    connection = run.recorder.resources["relay-ready"].inputs["connection"]
+    connection = run.recorder.resources["relay-plan"].inputs["connection"]
     assert is_secret(connection) or is_secret(connection["privateKey"])
 
 
@@ -96,7 +96,7 @@ def test_ssh_is_pinned_to_the_key_in_user_data(program: Program) -> None:
     recorder = program({"homes": HOMES}).recorder
     user_data = plain(recorder.resources["relay-server"].inputs["stdin"])
     document = yaml.safe_load(user_data)
-    connection = plain(recorder.resources["relay-ready"].inputs["connection"])
+    connection = plain(recorder.resources["relay-plan"].inputs["connection"])
     assert plain(connection["hostKey"]) == document["ssh_keys"]["ed25519_public"]
     assert document["ssh_keys"]["ed25519_public"] in plain(
         recorder.resources["relay-booted"].inputs["create"]
@@ -112,13 +112,24 @@ def test_nothing_that_may_echo_a_key_is_logged(program: Program) -> None:
             assert args.inputs["logging"] == "none", name
 
 
-def test_a_changed_forward_replaces_the_machine_and_opens_the_port(program: Program) -> None:
+def test_a_changed_forward_goes_to_the_running_machine(program: Program) -> None:
     before = program({"homes": HOMES}).recorder.resources
     after = program({"homes": [{**HOMES[0], "forwards": ["80:9090"]}, HOMES[1]]}).recorder.resources
-    assert before["relay-server"].inputs["triggers"] != after["relay-server"].inputs["triggers"]
+    for name in ("relay-address", "relay-server"):
+        for key in ("create", "triggers"):
+            assert before[name].inputs.get(key) == after[name].inputs.get(key), name
     assert before["relay-ports"].inputs["create"] != after["relay-ports"].inputs["create"]
-    assert before["relay-address"].inputs == after["relay-address"].inputs
-    assert "tcp/80 to home 172.16.0.19:9090" in str(after["relay-server"].inputs["triggers"])
+    assert before["relay-plan"].inputs["triggers"] == after["relay-plan"].inputs["triggers"]
+    assert before["relay-plan"].inputs["stdin"] != after["relay-plan"].inputs["stdin"]
+
+
+def test_a_preview_names_forwards_and_peers(program: Program) -> None:
+    resources = program({"homes": HOMES, "devices": ["phone"]}).recorder.resources
+    shown = resources["relay-plan"].inputs["create"].splitlines()
+    assert "# home home 172.16.0.19 transparent" in shown
+    assert "# tcp/80 to home 172.16.0.19:8080" in shown
+    assert any(line.startswith("# device phone 172.16.0.") for line in shown)
+    assert all(line[0] == "#" for line in shown[1:]), "data never meets a shell"
 
 
 def test_homes_in_another_order_change_no_key_and_no_address(program: Program) -> None:

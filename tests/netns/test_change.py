@@ -1,0 +1,162 @@
+"""A living relay is brought from plan to plan: what did not change is not touched."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from components.carrier import bundle
+from components.plan import HostPlan, relay_plan
+
+from ..unit import samples
+from ..waiting import eventually
+from .conftest import RELAY, TALK, Lab, make
+from .topology import internet
+
+FORWARDS = ["80:8080", "81:8081/udp"]
+# A stand-in for the check, which asks systemd as well.
+FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
+UNPACK = "mkdir -p /run/new && base64 -d | tar -xzf - -C /run/new"
+
+
+@pytest.fixture(scope="module")
+def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
+    with internet(wg_env) as net:
+        made = make(net, forwards=FORWARDS)
+        made.relay_up()
+        made.home_up()
+        made.serve("home", 8080, verb="count")
+        made.serve("home", 8081, verb="echo")
+        made.serve("home", 8082)
+        yield made
+
+
+def plan(lab: Lab, extra: list[Any], homes: tuple[str, ...] = ()) -> HostPlan:
+    """The parts of a relay's plan whose files lie in its namespace, for these forwards."""
+    raw = [{"name": "home", "forwards": [*FORWARDS, *extra]}, *({"name": n} for n in homes)]
+    settings = samples.settings(homes=raw)
+    peers = samples.keys(settings).peers | lab.keys.peers
+    found = relay_plan(settings, replace(lab.keys, peers=peers))
+    parts = tuple(part for part in found.parts if part.name in ("peers", "rules"))
+    return HostPlan((), parts, ())
+
+
+def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> str:
+    relay = lab.net["relay"]
+    relay.run(["sh", "-c", UNPACK], stdin=bundle(wanted))
+    relay.write("/run/new/check", check)
+    try:
+        return relay.run("sh /run/new/apply /run/new wg0")
+    finally:
+        relay.run("rm -rf /run/new")
+
+
+def flows(lab: Lab, port: int) -> str:
+    """The relay's UDP flows to a port that home answers."""
+    home = f"--orig-port-dst {port} --reply-src {lab.home().address}"
+    return lab.net["relay"].run(f"conntrack -L -p udp {home}")
+
+
+def dialled(lab: Lab) -> str:
+    """When the home last shook hands with the relay."""
+    shaken = lab.net["relay"].run("wg show wg0 latest-handshakes")
+    return next(line for line in shaken.splitlines() if lab.keys.peers["home"].public in line)
+
+
+def started(lab: Lab, verb: str, port: int, seconds: float) -> subprocess.Popen[str]:
+    """A caller that goes on while the relay is changed."""
+    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), str(seconds)])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_hundred_changes_cost_no_byte_and_no_datagram(lab: Lab) -> None:
+    download, pings = started(lab, "download", 80, 20), started(lab, "pings", 81, 20)
+    changes = 0
+    while changes < 100 and download.poll() is None:
+        apply(lab, plan(lab, [f"{1000 + changes}:8082"], homes=("other",) * (changes % 2)))
+        changes += 1
+    said, error = download.communicate(timeout=60)
+    assert not error
+    assert int(said) > 1_000_000
+    sent, back = map(int, pings.communicate(timeout=60)[0].split())
+    assert sent == 2000
+    assert back == sent
+    print(f"{changes} changes, {said.strip()} bytes, {sent} datagrams")
+    assert changes >= 50
+
+
+def test_a_new_forward_answers_and_a_removed_one_does_not(lab: Lab) -> None:
+    apply(lab, plan(lab, ["90:8082"]))
+    assert lab.call("tcp", 90) == "203.0.113.9"
+    apply(lab, plan(lab, []))
+    assert lab.call("tcp", 90) == ""
+
+
+def test_the_flows_of_a_removed_forward_end(lab: Lab) -> None:
+    """NAT is decided on the first packet: without the cut they would go on for ever."""
+    apply(lab, plan(lab, ["91:8081/udp"]))
+    pings = started(lab, "pings", 91, 6)
+    eventually(lambda: flows(lab, 91), "the flow")
+    apply(lab, plan(lab, []))
+    sent, back = map(int, pings.communicate(timeout=30)[0].split())
+    assert 0 < back < sent - 100  # a second of silence at least
+
+
+def test_who_asked_too_early_is_heard_once_the_forward_is_there(lab: Lab) -> None:
+    apply(lab, plan(lab, []))
+    pings = started(lab, "pings", 92, 6)
+    relay = lab.net["relay"]
+    eventually(lambda: "dport=92 " in relay.run("conntrack -L -p udp"), "a flow to the relay")
+    apply(lab, plan(lab, ["92:8081/udp"]))
+    _, back = map(int, pings.communicate(timeout=30)[0].split())
+    assert back > 100
+
+
+def test_rules_loaded_by_hand_do_not_end_flows(lab: Lab) -> None:
+    """The off-case of the above."""
+    apply(lab, plan(lab, ["91:8081/udp"]))
+    pings = started(lab, "pings", 91, 3)
+    eventually(lambda: flows(lab, 91), "the flow")
+    rules = next(f for f in plan(lab, []).files if f.path.endswith("ip.nft"))
+    lab.net["relay"].run("nft -f -", stdin=rules.content)
+    sent, back = map(int, pings.communicate(timeout=30)[0].split())
+    assert back == sent
+
+
+def test_a_peer_comes_and_goes_alone(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    before = dialled(lab)
+    apply(lab, plan(lab, [], homes=("guest",)))
+    assert len(relay.run("wg show wg0 peers").split()) == 2
+    apply(lab, plan(lab, []))
+    assert relay.run("wg show wg0 peers").split() == [lab.keys.peers["home"].public]
+    assert dialled(lab) == before, "nobody had to dial anew"
+
+
+def test_the_same_plan_changes_nothing(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    apply(lab, plan(lab, []))
+    stamp = relay.run("stat -c %i%Y /etc/wireguard/wg0.ip.nft")
+    apply(lab, plan(lab, []))
+    assert relay.run("stat -c %i%Y /etc/wireguard/wg0.ip.nft") == stamp
+
+
+def test_a_plan_that_does_not_work_is_taken_back(lab: Lab) -> None:
+    apply(lab, plan(lab, []))
+    with pytest.raises(AssertionError, match="the relay runs the one before"):
+        apply(lab, plan(lab, ["92:8082"], homes=("guest",)), check=BROKEN)
+    relay = lab.net["relay"]
+    assert "tcp . 92" not in relay.run("cat /etc/wireguard/wg0.ip.nft")
+    assert "tcp . 92" not in relay.run("nft list table ip cgnat-relay")
+    assert relay.run("wg show wg0 peers").split() == [lab.keys.peers["home"].public]
+
+
+def test_the_bundle_is_the_same_text_for_the_same_plan(lab: Lab) -> None:
+    wanted = plan(lab, [])
+    assert bundle(wanted) == bundle(wanted)
+    assert base64.b64decode(bundle(wanted))[:2] == b"\x1f\x8b"
