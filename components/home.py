@@ -234,7 +234,8 @@ def _guard(way: Way) -> str:
             f"table inet {way.table} {{",
             "set declared { type inet_proto . inet_service; flags interval; };",
             "chain guard { type filter hook prerouting priority -160;",
-            "iifname %i ct state new meta l4proto != { icmp, ipv6-icmp }",
+            # Not only what is new: a stray packet of SCTP is invalid, and would pass.
+            "iifname %i ct state != { established, related } meta l4proto != { icmp, ipv6-icmp }",
             "meta l4proto . th dport != @declared drop; }; }",
         ]
     )
