@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from .faults import Collector
+from .claims import Claims
+from .faults import Collector, shown
 from .model import Forward, PortRange, Protocol, Settings, Tunnel
 from .peers import read_peers
 from .reading import flag, integer, items, known, section
@@ -26,6 +27,16 @@ MTU = (1280, 8920)  # IPv6's minimum (RFC 8200) to a 9,000-byte path less WireGu
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+"
 )
+OWNERS = 3  # named for one forward: a range may overlap thousands
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """Who has some ports already, and what to do about it."""
+
+    ports: PortRange
+    what: str
+    fix: str
 
 
 def read(
@@ -35,7 +46,7 @@ def read(
 
     ``networks`` are those that the machine itself is on; the tunnel must not overlap them.
     """
-    before = len(faults.faults)
+    before = len(faults)
     known(raw, KEYS, "", faults)
     tunnel = _tunnel(raw.get("tunnel"), tuple(networks), faults)
     ssh = section(raw.get("ssh"), "ssh", SSH_KEYS, faults)
@@ -45,7 +56,7 @@ def read(
         raw.get("homes"), raw.get("devices"), tunnel.network, declared, faults
     )
     _overlaps(declared, tunnel, ssh_port, faults)
-    if len(faults.faults) > before:
+    if len(faults) > before:
         return None
     return Settings(tunnel, homes, devices, ssh_port)
 
@@ -68,21 +79,23 @@ def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector)
 
 
 def _other_ports(value: object, port: int, faults: Collector) -> tuple[int, ...]:
-    found: list[int] = []
+    found: dict[int, None] = {}
     for path, item in items(value, "tunnel.otherPorts", "[443, 53, 123, 4500]", faults):
         other = integer(item, path, 1, 65535, faults)
+        if other == 0:
+            continue
         if other == port:
             faults.add(path, f"{other} is tunnel.port already", "take it out")
         elif other in found:
             faults.add(path, f"{other} is listed twice", "take it out")
-        found.append(other)
+        found[other] = None
     return tuple(found)
 
 
 def _host(value: object, faults: Collector) -> str | None:
     if value is None or (isinstance(value, str) and _HOST.fullmatch(value)):
         return value
-    reason = f"{value!r} is not a DNS name"
+    reason = f"{shown(value)} is not a DNS name"
     faults.add("tunnel.host", reason, "write the relay's name, like relay.example.org")
     return None
 
@@ -96,11 +109,11 @@ def _network(value: object, networks: tuple[IPv4Network, ...], faults: Collector
         try:
             loose = IPv4Network(value if isinstance(value, str) else "", strict=False)
         except ValueError:
-            faults.add(path, f"{value!r} is not an IPv4 network", example)
+            faults.add(path, f"{shown(value)} is not an IPv4 network", example)
         else:
             faults.add(path, f"{value} is an address inside a network", f"write {loose}")
         return DEFAULT_NETWORK
-    before = len(faults.faults)
+    before = len(faults)
     if network.prefixlen > 30:
         faults.add(path, f"{network} is too small for a relay and a home", "choose /30 or larger")
     elif not any(network.subnet_of(private) for private in PRIVATE):
@@ -112,41 +125,37 @@ def _network(value: object, networks: tuple[IPv4Network, ...], faults: Collector
     for other in networks:
         if network.overlaps(other):
             faults.add(path, f"{network} overlaps {other}, which the machine is on", example)
-    return network if len(faults.faults) == before else DEFAULT_NETWORK
+    return network if len(faults) == before else DEFAULT_NETWORK
 
 
 def _overlaps(
     declared: Iterable[tuple[str, Forward]], tunnel: Tunnel, ssh_port: int, faults: Collector
 ) -> None:
     """No port may have two owners: SSH, the tunnel, and every forward of every home."""
-    owned = [
-        (
-            Protocol.TCP,
-            PortRange(ssh_port, ssh_port),
-            "the relay's SSH port",
-            "choose another or move SSH with ssh.port",
-        ),
+    claims: Claims[_Owner] = Claims()
+    ours = [
+        (Protocol.TCP, ssh_port, "the relay's SSH port", "or move SSH with ssh.port"),
         (
             Protocol.UDP,
-            PortRange(tunnel.port, tunnel.port),
+            tunnel.port,
             "the tunnel's own port",
-            "choose another or move the tunnel with tunnel.port",
+            "or move the tunnel with tunnel.port",
+        ),
+        *(
+            (
+                Protocol.UDP,
+                port,
+                "one of the tunnel's other ports",
+                "or take it out of tunnel.otherPorts",
+            )
+            for port in tunnel.other_ports
         ),
     ]
-    owned += [
-        (
-            Protocol.UDP,
-            PortRange(port, port),
-            "one of the tunnel's other ports",
-            "choose another or take it out of tunnel.otherPorts",
-        )
-        for port in tunnel.other_ports
-    ]
+    for protocol, port, what, fix in ours:
+        ports = PortRange(port, port)
+        claims.take(protocol, ports, _Owner(ports, what, f"choose another {fix}"))
     for path, forward in declared:
-        for protocol, ports, owner, fix in owned:
-            if forward.protocol is protocol and forward.ports.overlaps(ports):
-                same = "is" if forward.ports == ports else f"overlaps {ports},"
-                faults.add(f"{path}.port", f"{forward.ports} {same} {owner}", fix)
-        owned.append(
-            (forward.protocol, forward.ports, f"forwarded by {path}", "give a port to one home")
-        )
+        me = _Owner(forward.ports, f"forwarded by {path}", "give a port to one home")
+        for owner in claims.take(forward.protocol, forward.ports, me)[:OWNERS]:
+            same = "is" if forward.ports == owner.ports else f"overlaps {owner.ports},"
+            faults.add(f"{path}.port", f"{forward.ports} {same} {owner.what}", owner.fix)

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+LONGEST = 120  # characters of a value that a fault shows
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -31,17 +33,23 @@ class Faults(Exception):  # noqa: N818 - a collection of faults, not one error
 class Collector:
     """Gathers faults while a config is read, so that reading goes on after the first."""
 
-    faults: list[Fault] = field(default_factory=list)
+    _noted: dict[Fault, None] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """In the order in which they were met."""
+        return tuple(self._noted)
+
+    def __len__(self) -> int:
+        return len(self._noted)
 
     def add(self, path: str, reason: str, fix: str) -> None:
         """Note one fault, once, and go on."""
-        fault = Fault(path, reason, fix)
-        if fault not in self.faults:
-            self.faults.append(fault)
+        self._noted[Fault(path, reason, fix)] = None
 
     def done(self) -> None:
         """Raise ``Faults`` if there were any."""
-        if self.faults:
+        if self._noted:
             raise Faults(self.faults)
 
 
@@ -52,8 +60,21 @@ def report(faults: tuple[Fault, ...]) -> str:
     return f"{count} in the configuration, nothing was created:\n{lines}"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def shown(value: object) -> str:
+    """A value as a fault names it: ``repr``, cut where it is long.
+
+    Python refuses to write a number of more than 4,300 digits.
+    """
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number beyond all bounds"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
     """Advice that names the nearest known word, or all of them where none is near."""
     words = sorted(known)
-    close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    text = word[:LONGEST] if isinstance(word, str) else shown(word)
+    close = difflib.get_close_matches(text, words, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(words)}"

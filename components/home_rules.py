@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .home import Way
-from .model import Home, Opening
+from .model import Home, Opening, merged
 from .wireguard import Uplink
 
 
@@ -20,7 +20,7 @@ def home_rules(home: Home, uplink: Uplink) -> str | None:
     if not lan and not home.protected:
         return None
     here = f"ip {way.table}"
-    entries = [f"{f.protocol.value} . {f.entry}" for f in lan]
+    entries = [Opening(f.protocol, f.entry) for f in lan]
     steps = {
         f"{f.protocol.value} . {f.entry.first + i} : {f.host} . {f.to.first + i}"
         for f in lan
@@ -28,27 +28,19 @@ def home_rules(home: Home, uplink: Uplink) -> str | None:
     }
     lines = [
         *_fill("map", f"{here} lan", sorted(steps)),
-        *_fill("set", f"{here} handed_on", sorted({*entries})),
+        *_fill("set", f"{here} handed_on", _elements(entries)),
         *_fill("set", f"{here} lan_hosts", sorted({str(f.host) for f in lan})),
     ]
     if home.protected:
         taken = [Opening(f.protocol, f.entry) for f in home.forwards] + [*home.accept]
-        lines += _fill("set", f"inet {way.table} declared", merged(taken))
+        lines += _fill("set", f"inet {way.table} declared", _elements(taken))
     return "\n".join(
         [f"# What home {home.name} answers for. Load it: nft -f THIS-FILE", *lines, ""]
     )
 
 
-def merged(openings: list[Opening]) -> list[str]:
-    """As few intervals as cover all; nft refuses those that overlap."""
-    found: list[tuple[str, int, int]] = []
-    for o in sorted(openings, key=lambda o: (o.protocol.value, o.ports)):
-        protocol, first, last = o.protocol.value, o.ports.first, o.ports.last
-        if found and found[-1][0] == protocol and first <= found[-1][2] + 1:
-            found[-1] = (protocol, found[-1][1], max(found[-1][2], last))
-        else:
-            found.append((protocol, first, last))
-    return [f"{p} . {a}" if a == b else f"{p} . {a}-{b}" for p, a, b in found]
+def _elements(openings: list[Opening]) -> list[str]:
+    return [f"{o.protocol.value} . {o.ports}" for o in merged(openings)]
 
 
 def _fill(kind: str, name: str, elements: list[str]) -> Iterator[str]:

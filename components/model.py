@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -90,6 +91,19 @@ class Opening:
 
     def __str__(self) -> str:
         return f"{self.protocol.value}/{self.ports}"
+
+
+def merged(openings: Iterable[Opening]) -> tuple[Opening, ...]:
+    """As few as cover all, in order; nft refuses intervals that overlap."""
+    found: list[Opening] = []
+    for o in sorted(openings, key=lambda o: (o.protocol.value, o.ports)):
+        last = found[-1] if found else None
+        if last and last.protocol is o.protocol and o.ports.first <= last.ports.last + 1:
+            end = max(last.ports.last, o.ports.last)
+            found[-1] = Opening(o.protocol, PortRange(last.ports.first, end))
+        else:
+            found.append(o)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,22 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from . import addresses
-from .faults import Collector
+from .claims import Claims
+from .faults import Collector, shown
 from .keys import is_wireguard_key
-from .model import Address, Device, Egress, Forward, Home, Mode, Opening, Reach, Traffic
+from .model import (
+    Address,
+    Device,
+    Egress,
+    Forward,
+    Home,
+    Mode,
+    Opening,
+    PortRange,
+    Reach,
+    Traffic,
+    merged,
+)
 from .notation import read_forward, read_opening
 from .reading import flag, items, section, word
 
@@ -50,7 +63,7 @@ class Roll:
         """A DNS label that nobody else has; None where it is at fault."""
         value = raw.get("name")
         if not isinstance(value, str) or not _LABEL.fullmatch(value):
-            reason = "missing" if value is None else f"{value!r} is not a DNS label"
+            reason = "missing" if value is None else f"{shown(value)} is not a DNS label"
             fix = "use a-z, 0-9 and inner hyphens, up to 63 letters"
             self.faults.add(f"{path}.name", reason, fix)
             return None
@@ -79,19 +92,21 @@ class Roll:
                 self.faults.add(path, reason, fix)
             taken.setdefault(address, path.removesuffix(".address"))
             return address
-        spare = addresses.free(network, taken)
-        fix = f"{spare} is free" if spare else "choose a larger tunnel.network"
         try:
             address = IPv4Address(pinned if isinstance(pinned, str) else "")
         except ValueError:
-            self.faults.add(path, f"{pinned!r} is not an IPv4 address", fix)
-            return relay
-        if address in taken:
-            self.faults.add(path, f"{address} is taken by {taken[address]}", fix)
-        elif not addresses.usable(address, network):
-            self.faults.add(path, f"{address} is no host address in {network}", fix)
+            address, reason = relay, f"{shown(pinned)} is not an IPv4 address"
         else:
-            taken[address] = path.removesuffix(".address")
+            if address in taken:
+                reason = f"{address} is taken by {taken[address]}"
+            elif not addresses.usable(address, network):
+                reason = f"{address} is no host address in {network}"
+            else:
+                taken[address] = path.removesuffix(".address")
+                return address
+        spare = addresses.free(network, taken)
+        fix = f"{spare} is free" if spare else "choose a larger tunnel.network"
+        self.faults.add(path, reason, fix)
         return address
 
     def public_key(self, raw: Mapping[str, object], path: str) -> str | None:
@@ -120,7 +135,7 @@ def read_peers(
     faults: Collector,
 ) -> tuple[tuple[Home, ...], tuple[Device, ...]]:
     """Homes and devices in the config's order; ``declared`` gets each forward with its path."""
-    if not isinstance(homes, Sequence) or isinstance(homes, str) or not homes:
+    if not isinstance(homes, Sequence) or isinstance(homes, str | bytes) or not homes:
         faults.add(
             "homes",
             "missing" if homes is None else "is a list of at least one home",
@@ -137,7 +152,8 @@ def read_peers(
             home = _home(value, path, roll, declared)
             found |= {path: home} if home else {}
         else:
-            found[path] = _device(value, path, roll)
+            device = _device(value, path, roll)
+            found |= {path: device} if device else {}
     declared.sort(key=lambda entry: _position(entry[0]))
     ordered = [found[path] for path, _ in listed if path in found]
     return (
@@ -151,7 +167,7 @@ def _position(path: str) -> tuple[int, ...]:
 
 
 def _pins(value: object) -> bool:
-    return isinstance(value, Mapping) and "address" in value
+    return isinstance(value, Mapping) and value.get("address") is not None
 
 
 def _home(value: object, path: str, roll: Roll, declared: list[tuple[str, Forward]]) -> Home | None:
@@ -172,6 +188,11 @@ def _home(value: object, path: str, roll: Roll, declared: list[tuple[str, Forwar
         )
         for forward in read_forward(item, here, faults)
     ]
+    for here, forward in forwards:
+        if forward.host is not None and forward.host in roll.network:
+            reason = f"{forward.host} is in the tunnel's own network, {roll.network}"
+            fix = "write the LAN host's address, or choose another tunnel.network"
+            faults.add(f"{here}.host", reason, fix)
     declared += forwards
     home = Home(
         name or path,
@@ -212,15 +233,10 @@ def _needs_rules(
 
 def _entries(forwards: list[tuple[str, Forward]], faults: Collector) -> None:
     """A port of home's tunnel address leads to one place: home itself, or one LAN host."""
-    for index, (path, forward) in enumerate(forwards):
-        for earlier, other in forwards[:index]:
-            apart = (
-                other.protocol is not forward.protocol
-                or not other.entry.overlaps(forward.entry)
-                or (other.host, other.entry, other.to) == (forward.host, forward.entry, forward.to)
-                or (other.host is None and forward.host is None)
-            )
-            if apart:
+    claims: Claims[tuple[str, Forward]] = Claims()
+    for path, forward in forwards:
+        for earlier, other in claims.take(forward.protocol, forward.entry, (path, forward)):
+            if _leads(other) == _leads(forward) or (other.host is None and forward.host is None):
                 continue
             key = "via" if forward.host else "to"
             reason = f"enters home on {forward.entry}, which {earlier} leads elsewhere"
@@ -228,8 +244,12 @@ def _entries(forwards: list[tuple[str, Forward]], faults: Collector) -> None:
             break
 
 
+def _leads(forward: Forward) -> tuple[IPv4Address | None, PortRange, PortRange]:
+    return forward.host, forward.entry, forward.to
+
+
 def _openings(value: object, path: str, faults: Collector) -> tuple[Opening, ...]:
-    return tuple(
+    return merged(
         opening
         for here, item in items(value, path, "[22]", faults)
         for opening in read_opening(item, here, faults)
@@ -239,25 +259,30 @@ def _openings(value: object, path: str, faults: Collector) -> tuple[Opening, ...
 def _egress(value: object, path: str, faults: Collector) -> Egress:
     if value == "all":
         return Egress(everything=True)
-    if isinstance(value, str):
-        faults.add(path, f"{value!r} is neither all nor a list of ports", "write all, or [25]")
+    if value is not None and not isinstance(value, list | tuple):
+        faults.add(path, f"{shown(value)} is neither all nor a list of ports", "write all, or [25]")
         return Egress()
     return Egress(ports=_openings(value, path, faults))
 
 
-def _device(value: object, path: str, roll: Roll) -> Device:
+def _device(value: object, path: str, roll: Roll) -> Device | None:
     """A device; a name alone stands for one with the defaults."""
     faults = roll.faults
+    if not isinstance(value, Mapping | str):
+        faults.add(path, "a device is a name or a mapping", f"known here: {', '.join(DEVICE_KEYS)}")
+        return None
     raw = section({"name": value} if isinstance(value, str) else value, path, DEVICE_KEYS, faults)
     name = roll.name(raw, path)
-    reaches = [reach.value for reach in Reach]
+    reach = raw.get("reach")
+    reach = ["homes"] if reach is None else reach
+    reaches = [each.value for each in Reach]
     traffics = [traffic.value for traffic in Traffic]
     return Device(
         name or path,
         roll.address(raw, name, path),
         reach=frozenset(
             Reach(word(item, here, reaches, "reach", faults))
-            for here, item in items(raw.get("reach", ["homes"]), f"{path}.reach", "[homes]", faults)
+            for here, item in items(reach, f"{path}.reach", "[homes]", faults)
         ),
         traffic=Traffic(
             word(raw.get("traffic", traffics[0]), f"{path}.traffic", traffics, "traffic", faults)
@@ -274,7 +299,8 @@ def _device(value: object, path: str, roll: Roll) -> Device:
 
 def _resolver(value: object, path: str, faults: Collector) -> Address | None:
     try:
-        return ip_address(value if isinstance(value, str) else "")
+        # An interface after a percent sign is one of this machine's, not of the device's.
+        return ip_address(value if isinstance(value, str) and "%" not in value else "")
     except ValueError:
-        faults.add(path, f"{value!r} is not an address", "write a resolver's, like 9.9.9.9")
+        faults.add(path, f"{shown(value)} is not an address", "write a resolver's, like 9.9.9.9")
         return None
