@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .family import Family
@@ -103,7 +103,7 @@ def _way_back(home: Home, tunnel: Tunnel, way: Way) -> tuple[list[str], list[str
         up += [line + quiet for line in lines]
         down += undo
     if home.protected:
-        up.append(f"nft '{_guard(way)}'")
+        up.append(f"nft '{_guard(tunnel.addresses(home), way)}'")
         down.append(f"nft delete table inet {way.table}{QUIET}")
     # Last: the elements of the maps and sets that were made above, where this home has any. A
     # file that does not fit is said in the journal; the tunnel to mend it by stays.
@@ -226,16 +226,23 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
     return " ".join([*parts, "}"])
 
 
-def _guard(way: Way) -> str:
-    """A protected home's: what is not in ``declared`` ends here, before anyone's DNAT."""
+def _guard(inner: Sequence[Address], way: Way) -> str:
+    """A protected home's: what is not in ``declared`` ends here, before anyone's DNAT.
+
+    So does what names another address than its own in the tunnel: a port that leads to a LAN host
+    may be a service of home's own at the address on the LAN.
+    """
+    stray = "iifname %i ct state != { established, related }"
     return " ".join(
         [
             f"add table inet {way.table}; delete table inet {way.table};",
             f"table inet {way.table} {{",
             "set declared { type inet_proto . inet_service; flags interval; };",
             "chain guard { type filter hook prerouting priority -160;",
-            # Not only what is new: a stray packet of SCTP is invalid, and would pass.
-            "iifname %i ct state != { established, related } meta l4proto != { icmp, ipv6-icmp }",
-            "meta l4proto . th dport != @declared drop; }; }",
+            # Not only what is new: a lone packet of SCTP is invalid, and would pass.
+            f"{stray} meta l4proto != {{ icmp, ipv6-icmp }}",
+            "meta l4proto . th dport != @declared drop;",
+            *(f"{stray} ip{6 if ':' in str(a) else ''} daddr != {a} drop;" for a in inner),
+            "}; }",
         ]
     )

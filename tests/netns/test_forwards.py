@@ -20,6 +20,7 @@ FORWARDS: list[Any] = [
     "81:8081/both",  # a container's, by Docker's own rule
     "82:8080/both",
     "83:8080",
+    "87:8087/both",  # a service on the tunnel's address alone
     "84:8080/udp",
     "9000-9002:9000/both",
     "300-302:9000/both",
@@ -57,6 +58,8 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         for port in (8080, 9000, 9001):
             made.serve("home", port)
             made.serve("home", port, at="::")
+        for address in made.settings.tunnel.addresses(made.home()):
+            made.serve("home", 8087, at=str(address))
         made.serve("home2", 8080)
         made.serve("home2", 8090)
         made.serve("container", 8081)
@@ -72,6 +75,13 @@ def test_protocols_are_forwarded_as_written(lab: Lab) -> None:
     asked = [ask for port in (80, 81, 82, 83, 84) for ask in both(port)]
     silent = {("udp", 83), ("tcp", 84)}
     assert lab.calls(*asked) == {ask: "" if ask in silent else CLIENT for ask in asked}
+
+
+def test_a_service_on_the_tunnels_address_alone(lab: Lab) -> None:
+    """It answers the caller; dialled on the LAN it is not there."""
+    assert lab.calls(*both(87)) == dict.fromkeys(both(87), CLIENT)
+    assert lab.calls(*both(87), to=RELAY6) == dict.fromkeys(both(87), CLIENT6)
+    assert lab.calls(*both(8087), host="lan", to="192.168.1.2") == dict.fromkeys(both(8087), "")
 
 
 def test_ranges_keep_their_ports_or_shift_them(lab: Lab) -> None:

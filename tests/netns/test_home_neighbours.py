@@ -6,13 +6,15 @@ from pathlib import Path
 
 from ..unit import samples
 from ..waiting import eventually
-from .conftest import FORWARDS, Lab, make
+from .conftest import FORWARDS, RELAY6, Lab, make
 from .exchange import HOLD, exchange
 from .houses import RELAY2, second_relay
 from .test_return_path import DOCKER
 from .topology import Host, internet
 
-CLIENT = "203.0.113.9"
+CLIENT, CLIENT6 = "203.0.113.9", "2001:db8:9::9"
+ANY = "0.0.0.0"  # noqa: S104
+LAN_HOST = {"port": 25, "host": "192.168.1.50", "protocol": "both"}
 CARRIER = "192.0.2.2"
 KINDS = ("tcp", "udp")
 ASKED = [(kind, port) for kind in KINDS for port in (80, 81)]
@@ -50,27 +52,39 @@ def test_ufw_with_its_defaults(wg_env: dict[str, str]) -> None:
     with internet(wg_env) as net:
         home = net["home"]
         home.run(["sh", "-ec", PRIVATE])
-        lab = home_of(net)
-        lab.serve("home", 8088)
-        assert lab.calls(*ASKED) == dict.fromkeys(ASKED, CLIENT)
+        homes = [{"name": "home", "forwards": [*FORWARDS, LAN_HOST]}]
+        lab = home_of(net, {"homes": homes})
+        for host, port, at in (("home", 8088, ANY), ("home", 8080, "::"), ("lan", 25, ANY)):
+            lab.serve(host, port, at=at)
+
+        def all_answer() -> bool:
+            six, lan = [("tcp", 80), ("udp", 80)], [("tcp", 25), ("udp", 25)]
+            assert lab.calls(*ASKED) == dict.fromkeys(ASKED, CLIENT)
+            assert lab.calls(*six, to=RELAY6) == dict.fromkeys(six, CLIENT6)
+            assert lab.calls(*lan) == dict.fromkeys(lan, "192.168.1.2")
+            return True
+
+        assert all_answer()
         for step in ("--force enable", "reload", "disable", "--force enable", "allow 9999/tcp"):
             home.run(f"ufw {step}")
-            assert lab.calls(*ASKED) == dict.fromkeys(ASKED, CLIENT), step
+            assert all_answer(), step
         assert "Status: active" in home.run("ufw status")
         # It is at work: what comes by the LAN is dropped.
         assert lab.call("tcp", 8088, host="lan", to="192.168.1.2") == ""
         # Home's accept alone opens the tunnel.
         home.run("iptables -D INPUT -i wg0 -j ACCEPT")
-        assert lab.calls(("tcp", 80), ("udp", 80)) == {("tcp", 80): "", ("udp", 80): ""}
+        home.run("iptables -D FORWARD -j wg0-home")
+        asked = [*ASKED, ("tcp", 25), ("udp", 25)]
+        assert lab.calls(*asked) == dict.fromkeys(asked, "")
         home.run("wg-quick down wg0")
         lab.home_up()
-        assert lab.calls(*ASKED) == dict.fromkeys(ASKED, CLIENT)
+        assert all_answer()
         # And ufw started before the tunnel, as at boot.
         home.run("ufw --force disable")
         home.run("wg-quick down wg0")
         home.run("ufw --force enable")
         lab.home_up()
-        assert lab.calls(*ASKED) == dict.fromkeys(ASKED, CLIENT)
+        assert all_answer()
     # The machine's own is untouched.
     assert "ENABLED=no" in Path("/etc/ufw/ufw.conf").read_text()
 

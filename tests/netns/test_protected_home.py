@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from components.wireguard import hosts
+
 from .conftest import RELAY6, Lab, make
 from .test_return_path import DOCKER
 from .topology import internet
@@ -27,6 +29,8 @@ FORWARDS: list[Any] = [
     "81:8081/both",
     "300-301:8085/both",
     {"port": 90, "to": 8093, "host": "192.168.1.2", "via": 2093, "protocol": "both"},
+    # Enters on a port where home has a service of its own, on all its addresses.
+    {"port": 92, "to": 8090, "host": "192.168.1.50", "via": 8087, "protocol": "both"},
 ]
 KINDS = ("tcp", "udp")
 # Declared: 8080, 8081 by the container, 8085, 2093; accepted: 22, TCP alone.
@@ -63,11 +67,12 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         made.relay_up()
         made.home_up()
         for at in ("0.0.0.0", "::"):  # noqa: S104
-            for port in (22, 8080, 8086, 8088):
+            for port in (22, 8080, 8086, 8087, 8088):
                 made.serve("home", port, at=at)
             for port in (8081, 8091):
                 made.serve("container", port, at=at)
         made.serve("home", 8093, at="192.168.1.2")
+        made.serve("lan", 8090)
         yield made
 
 
@@ -107,6 +112,26 @@ def test_even_the_relay_gets_no_other_port(lab: Lab, six: bool) -> None:
     try:
         assert dialled(lab, *asked, six=six) == dict.fromkeys(asked, me)
     finally:
+        guarded(lab)
+
+
+def test_a_port_that_leads_to_the_lan_is_not_one_of_home(lab: Lab) -> None:
+    """The relay names home's address on the LAN, where the same port is home's own service."""
+    relay, own = lab.net["relay"], "192.168.1.2"
+    asked = [(kind, 8087) for kind in KINDS]
+    assert dialled(lab, *asked) == dict.fromkeys(asked, own), "the LAN host, who sees home"
+    peer = lab.keys.peers["home"].public
+    relay.run(f"ip route add {own}/32 dev wg0")
+    relay.run(f"wg set wg0 peer {peer} allowed-ips {lab.home().address}/32,{own}/32")
+    try:
+        assert lab.calls(*asked, host="relay", to=own) == dict.fromkeys(asked, "")
+        unguarded(lab)
+        me = str(lab.settings.tunnel.relay)
+        assert lab.call("tcp", 8087, host="relay", to=own) == me
+    finally:
+        relay.run(f"ip route del {own}/32 dev wg0")
+        addresses = ",".join(hosts(lab.settings.tunnel.addresses(lab.home())))
+        relay.run(f"wg set wg0 peer {peer} allowed-ips {addresses}")
         guarded(lab)
 
 
