@@ -72,8 +72,14 @@ def home_config(home: Home, tunnel: Tunnel, keys: PeerKeys, uplink: Uplink) -> s
     extra = ["Table = off"]
     if home.egress.everything:
         extra.append(f"FwMark = {way.outer}")
+    gone: list[str] = []
+    if home.protected:
+        # From before there is an interface until it is no more: what got a connection in between
+        # would keep it.
+        extra.append(f"PreUp = nft '{_guard(tunnel.addresses(home), way)}'")
+        gone.append(f"nft delete table inet {way.table}{QUIET}")
     up, down = _way_back(home, tunnel, way)
-    text = interface(tunnel, plain[0], keys.private, extra, up, down)
+    text = interface(tunnel, plain[0], keys.private, extra, up, down, gone)
     allowed = list(ANYWHERE[: len(plain)])
     return text + "\n" + peer(uplink, keys.preshared, allowed, tunnel.keepalive)
 
@@ -102,9 +108,6 @@ def _way_back(home: Home, tunnel: Tunnel, way: Way) -> tuple[list[str], list[str
         quiet = QUIET if family is Family.V6 else ""
         up += [line + quiet for line in lines]
         down += undo
-    if home.protected:
-        up.append(f"nft '{_guard(tunnel.addresses(home), way)}'")
-        down.append(f"nft delete table inet {way.table}{QUIET}")
     # Last: the elements of the maps and sets that were made above, where this home has any. A
     # file that does not fit is said in the journal; the tunnel to mend it by stays.
     up.append(

@@ -11,6 +11,7 @@ import pytest
 
 from components.wireguard import hosts
 
+from ..waiting import eventually
 from .conftest import RELAY6, Lab, make
 from .test_return_path import DOCKER
 from .topology import internet
@@ -83,6 +84,13 @@ def dialled(lab: Lab, *asked: tuple[str, int], six: bool = False) -> dict[tuple[
     return lab.calls(*asked, host="relay", to=str(to))
 
 
+def held_at(lab: Lab) -> bool:
+    """Home waits in a PostUp, and has shaken hands with the relay."""
+    home = lab.net["home"]
+    waits = home.run("ls /run/held", check=False) != ""
+    return waits and home.run("wg show wg0 latest-handshakes").split()[-1] != "0"
+
+
 def unguarded(lab: Lab) -> None:
     lab.net["home"].run(f"nft flush chain inet {lab.way.table} guard")
 
@@ -133,6 +141,32 @@ def test_a_port_that_leads_to_the_lan_is_not_one_of_home(lab: Lab) -> None:
         addresses = ",".join(hosts(lab.settings.tunnel.addresses(lab.home())))
         relay.run(f"wg set wg0 peer {peer} allowed-ips {addresses}")
         guarded(lab)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["PreUp", "PostUp"])
+def test_the_guard_is_there_before_the_tunnel(lab: Lab, early: bool) -> None:
+    """A relay that dials while home starts: a connection made then would live on.
+
+    The start is held before its first PostUp; guarded by a PostUp instead, home would answer.
+    """
+    home, conf = lab.net["home"], "/etc/wireguard/wg0.conf"
+    asked, me = [("tcp", 8088)], str(lab.settings.tunnel.relay)
+    home.run("wg-quick down wg0")
+    text = home.run(f"cat {conf}")
+    held = "touch /run/held; until [ -e /run/go ]; do sleep 0.05; done"
+    if not early:
+        text = text.replace("PreUp = ", "PostUp = ")
+    home.write(conf, text.replace("PostUp = ", f"PostUp = {held}\nPostUp = ", 1))
+    starting = home.start(["wg-quick", "up", "wg0"])
+    try:
+        eventually(lambda: held_at(lab), "home waits with its tunnel up")
+        assert dialled(lab, *asked) == dict.fromkeys(asked, "" if early else me)
+    finally:
+        home.run("touch /run/go")
+        assert starting.wait(timeout=30) == 0
+        home.run("rm /run/go /run/held")
+        guarded(lab)
+    assert dialled(lab, *SHUT) == dict.fromkeys(SHUT, "")
 
 
 def test_the_rules_are_data_that_may_be_loaded_anew(lab: Lab) -> None:
@@ -187,6 +221,7 @@ def test_an_unprotected_home_takes_what_the_relay_dials(lab: Lab) -> None:
     settings = lab.settings
     unprotected = replace(lab.home(), protected=False, accept=())
     lab.net["home"].run("wg-quick down wg0")
+    assert "cgnat-relay" not in lab.net["home"].run("nft list tables"), "down leaves nothing"
     lab.settings = replace(settings, homes=(unprotected,))
     try:
         lab.home_up()
