@@ -83,6 +83,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         *_set("set allowed", f"{port} . {address}", _allowed(limited, family), interval=True),
         *_set("set other_ports", "inet_service", map(str, tunnel.other_ports)),
         *_set("set homes", address, homes),
+        *_set("set selves", f"{address} . {address}", (f"{a} . {a}" for a in homes)),
         *_set("set roaming", address, devices),
         *_set("set to_homes", address, to_homes),
         *_set("set to_devices", address, to_devices),
@@ -113,7 +114,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\t\ttype nat hook postrouting priority srcnat; policy accept;",
         f'\t\toifname "{wg}" ct status dnat {hides} masquerade',
         # A home that sends all by the relay and dials its public address meets itself.
-        f'\t\toifname "{wg}" ct status dnat {ip} saddr @homes masquerade',
+        f'\t\toifname "{wg}" ct status dnat {ip} saddr . {ip} daddr @selves masquerade',
         f'\t\toifname != "{wg}" ct mark and {CROSSES:#010x} != 0 masquerade',
         "\t}",
         "\tchain forward {",

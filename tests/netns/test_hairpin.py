@@ -28,10 +28,16 @@ FORWARDS = [
 @pytest.fixture(scope="module", params=[[], "all"], ids=["own line", "egress all"])
 def lab(request: pytest.FixtureRequest, wg_env: dict[str, str]) -> Iterator[Lab]:
     with internet(wg_env) as net:
-        made = make(net, WHOLE, forwards=FORWARDS, egress=request.param)
+        homes = [
+            {"name": "home", "forwards": FORWARDS, "egress": request.param},
+            {"name": "other", "forwards": ["90:8080/both"]},
+        ]
+        made = make(net, {**WHOLE, "homes": homes})
         made.relay_up()
         made.home_up()
-        made.serve_both("home", 8080)
+        made.home_up(name="other", host="laptop")
+        for host in ("home", "laptop"):
+            made.serve_both(host, 8080)
         yield made
 
 
@@ -88,11 +94,13 @@ def test_home_itself(lab: Lab) -> None:
     seen = "172.16.0.1" if everything else CARRIER
     assert lab.both(80, host="home") == [seen, seen]
     assert flushed(lab, "home", RELAY) == NOBODY
+    # Another home is told who calls, and not that it was the relay.
+    assert lab.both(90, host="home") == [lab.inner("home")[0] if everything else CARRIER] * 2
     if everything:
         relay6 = str(lab.settings.tunnel.inner6(lab.settings.tunnel.relay))
         assert lab.both(80, host="home", to=RELAY6) == [relay6, relay6]
         assert flushed(lab, "home", RELAY6) == NOBODY
-        lab.net["relay"].run("nft flush set ip cgnat-relay homes")
+        lab.net["relay"].run("nft flush set ip cgnat-relay selves")
         lab.net["relay"].run("conntrack -D --proto udp", check=False)
         try:
             assert lab.both(80, host="home") == NOBODY  # it would answer itself, and not the relay
