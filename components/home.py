@@ -46,8 +46,13 @@ class Way:
 
     @property
     def first(self) -> int:
-        """The lowest of its rule preferences."""
+        """The lowest preference of its answers."""
         return 7000 + 8 * self.slot
+
+    @property
+    def out(self) -> int:
+        """The lowest preference of egress: behind the answers of every relay."""
+        return 9100 + 4 * self.slot
 
     @property
     def last(self) -> int:
@@ -162,12 +167,12 @@ def _rules(home: Home, inner: Address, family: Family, way: Way) -> Iterator[str
         yield f"pref {way.first + 2} {own} from {inner} lookup {way.route}"
         yield f"pref {way.last} {own} ipproto udp lookup {way.route}"
     if home.egress:
-        yield f"pref {way.first + 3} {own} fwmark {OWN_LINE}/{OWN_LINE} lookup main"
+        yield f"pref {way.out} {own} fwmark {OWN_LINE}/{OWN_LINE} lookup main"
         # The LAN stays where it is. Not suppress_prefixlength 0: wg-quick deletes that rule when
         # another full tunnel goes down, whoever made it.
-        yield f"pref {way.first + 4} {own} lookup main suppress_prefixlength 1"
+        yield f"pref {way.out + 1} {own} lookup main suppress_prefixlength 1"
         for select in _selectors(home):
-            yield f"pref {way.first + 5} {own} {select} lookup {way.route}"
+            yield f"pref {way.out + 2} {own} {select} lookup {way.route}"
 
 
 def _selectors(home: Home) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import RELAY, RELAY6, TALK, Lab, make
+from .test_ipv6 import HOME6, with_own_ipv6
 from .test_return_path import STATE, counted
 from .topology import internet
 
@@ -189,6 +190,23 @@ def test_a_home_without_egress_gets_nothing_out(wg_env: dict[str, str]) -> None:
         relay.run(f"nft add element ip6 cgnat-relay outbound {{ {own6} }}")
         assert lab.both(4000, host="home", to=CLIENT) == [RELAY, RELAY]
         assert lab.both(4000, host="home", to=CLIENT6) == [RELAY6, RELAY6]
+
+
+def test_a_dual_stack_home_sends_all_and_is_reached_by_its_own_line(
+    wg_env: dict[str, str],
+) -> None:
+    with internet(wg_env) as net:
+        lab = make(net, egress="all")
+        with_own_ipv6(net)
+        lab.relay_up()
+        lab.home_up()
+        lab.serve("client", 25, at="::")
+        lab.serve("home", 8080, at="::")
+        assert lab.both(25, host="home", to=CLIENT6) == [RELAY6, RELAY6]
+        assert lab.both(80, to=RELAY6) == [CLIENT6, CLIENT6]
+        assert lab.call("tcp", 8080, to=HOME6) == CLIENT6
+        net["home"].run(f"nft flush chain ip6 {lab.way.table} own_line")
+        assert lab.call("tcp", 8080, to=HOME6) == ""
 
 
 def test_ipv6_goes_the_same_way(wg_env: dict[str, str]) -> None:
