@@ -43,7 +43,8 @@ def serve(host: str, port: int) -> None:
     threading.Thread(target=accept, daemon=True).start()
     while True:
         _, caller = udp.recvfrom(2048)
-        udp.sendto(caller[0].encode(), caller)
+        with contextlib.suppress(OSError):  # whom this host has no route to stays unanswered
+            udp.sendto(caller[0].encode(), caller)
 
 
 def segments(host: str, port: int) -> None:
