@@ -15,6 +15,9 @@ MASK = 0xFF000000
 KEEP = f"{~MASK & 0xFFFFFFFF:#010x}"
 QUIET = " 2>/dev/null || :"
 ANYWHERE = ("0.0.0.0/0", "::/0")
+# Under MASK, the mark of what stays on home's own line whatever egress says: WireGuard's own
+# datagrams, and answers to who came in by that line. No slot has 255.
+OWN_LINE = f"{MASK:#010x}"
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,19 @@ class Way:
         return f"{self.slot << 24:#010x}"
 
     @property
-    def outer(self) -> str:
-        """The mark of WireGuard's own datagrams: no slot has 255."""
-        return f"{0xFF000000 | self.slot:#010x}"
-
-    @property
     def route(self) -> int:
         """The number of the routing table."""
         return 7000 + self.slot
 
     @property
     def first(self) -> int:
-        """The lowest of its rule preferences."""
+        """The lowest preference of its answers."""
         return 7000 + 8 * self.slot
+
+    @property
+    def out(self) -> int:
+        """The lowest preference of egress: behind the answers of every relay."""
+        return 9100 + 4 * self.slot
 
     @property
     def last(self) -> int:
@@ -70,8 +73,8 @@ def home_config(home: Home, tunnel: Tunnel, keys: PeerKeys, uplink: Uplink) -> s
     # what is not in AllowedIPs; Table = off keeps that from becoming a default route.
     way = Way(uplink.slot)
     extra = ["Table = off"]
-    if home.egress.everything:
-        extra.append(f"FwMark = {way.outer}")
+    if home.egress:
+        extra.append(f"FwMark = {OWN_LINE}")
     gone: list[str] = []
     if home.protected:
         # From before there is an interface until it is no more: what got a connection in between
@@ -92,10 +95,11 @@ def _way_back(home: Home, tunnel: Tunnel, way: Way) -> tuple[list[str], list[str
     without it has the rest. wg-quick cuts a line at a number sign, so there is none.
     """
     # Per interface, and so gone with it; AppArmor's profile (Ubuntu 25.04 on) allows all alone.
-    up = [
-        "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1 2>/dev/null"
-        " || sysctl -q net.ipv4.conf.all.src_valid_mark=1"
-    ]
+    # With egress it is every line's source that is checked by its mark; wg-quick's own full tunnel
+    # sets this too, and like ours leaves it set.
+    everywhere = "sysctl -q net.ipv4.conf.all.src_valid_mark=1"
+    here = "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1 2>/dev/null"
+    up = [everywhere if home.egress else f"{here} || {everywhere}"]
     down: list[str] = []
     address = tunnel.address(home, Family.V6)
     if address is not None and tunnel.prefix:
@@ -166,16 +170,17 @@ def _rules(home: Home, inner: Address, family: Family, way: Way) -> Iterator[str
         yield f"pref {way.first + 2} {own} from {inner} lookup {way.route}"
         yield f"pref {way.last} {own} ipproto udp lookup {way.route}"
     if home.egress:
+        yield f"pref {way.out} {own} fwmark {OWN_LINE}/{OWN_LINE} lookup main"
         # The LAN stays where it is. Not suppress_prefixlength 0: wg-quick deletes that rule when
         # another full tunnel goes down, whoever made it.
-        yield f"pref {way.first + 3} {own} lookup main suppress_prefixlength 1"
-        for select in _selectors(home, way):
-            yield f"pref {way.first + 4} {own} {select} lookup {way.route}"
+        yield f"pref {way.out + 1} {own} lookup main suppress_prefixlength 1"
+        for select in _selectors(home):
+            yield f"pref {way.out + 2} {own} {select} lookup {way.route}"
 
 
-def _selectors(home: Home, way: Way) -> Iterator[str]:
+def _selectors(home: Home) -> Iterator[str]:
     if home.egress.everything:
-        yield f"not fwmark {way.outer}"
+        yield f"not fwmark {OWN_LINE}/{OWN_LINE}"
     for opening in home.egress.ports:
         yield f"ipproto {opening.protocol.value} dport {opening.ports}"
 
@@ -219,9 +224,20 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
             f"oifname != %i {ours} ct status dnat ip daddr @lan_hosts masquerade; }};",
         ]
     if home.egress:
+        own = f"and {OWN_LINE} == {OWN_LINE}"
+        keep = f"ct mark {own} meta mark set meta mark and {KEEP} or {OWN_LINE};"
         parts += [
+            # Who came in by home's own line is answered by it, and strict rp_filter wants the
+            # mark on what comes in as well.
+            "chain own_line { type filter hook prerouting priority mangle;",
+            "iifname != { %i, lo } ct state new fib daddr type local",
+            f"ct mark and {OWN_LINE} == 0 ct mark set ct mark and {KEEP} or {OWN_LINE};",
+            f"iifname != %i {keep} }};",
+            "chain own_answer { type route hook output priority mangle;",
+            f"ct direction reply {keep} }};",
             # Marked as well, or strict rp_filter drops what comes back for a chosen port.
             "chain leave_tag { type filter hook postrouting priority mangle;",
+            f"meta mark {own} ct mark set ct mark and {KEEP} or {OWN_LINE};",
             f"oifname %i ct state new {tag} }};",
             "chain leave { type nat hook postrouting priority 90;",
             f"oifname %i {ip} saddr != {inner} snat to {inner}; }};",

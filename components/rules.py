@@ -19,18 +19,29 @@ TABLE = "cgnat-relay"
 CROSSES = 0x01000000  # may pass through the relay: a device to a home, a home to the internet
 HIDDEN = 0x02000000  # its caller is shown to home as the relay
 # What egress must never reach: a provider's inner networks, and its metadata (RFC 6890, and
-# Azure's public address for it).
+# Azure's public address for it); also not by the way of a NAT64 (RFC 6052, RFC 8215) or 6to4.
 NOT_INTERNET = {
     Family.V4: (
+        "0.0.0.0/8",
         "10.0.0.0/8",
         "100.64.0.0/10",
         "127.0.0.0/8",
         "168.63.129.16/32",
         "169.254.0.0/16",
         "172.16.0.0/12",
+        "192.0.0.0/24",
         "192.168.0.0/16",
+        "198.18.0.0/15",
+        "224.0.0.0/3",
     ),
-    Family.V6: ("fc00::/7", "fe80::/10"),
+    Family.V6: (
+        "::/16",
+        "64:ff9b::/32",
+        "2002::/16",
+        "fc00::/7",
+        "fe80::/9",
+        "ff00::/8",
+    ),
 }
 
 
@@ -59,6 +70,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
     outbound, outbound_ports = _outbound(settings, family)
     crosses, hides = f"ct mark set ct mark or {CROSSES:#010x}", f"ct mark and {HIDDEN:#010x} != 0"
     new = f'iifname "{wg}" ct state new'
+    inside = tunnel.network if family is Family.V4 else tunnel.prefix
     clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
     lines = [
         f"add table {ip} {TABLE}",
@@ -71,12 +83,18 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         *_set("set allowed", f"{port} . {address}", _allowed(limited, family), interval=True),
         *_set("set other_ports", "inet_service", map(str, tunnel.other_ports)),
         *_set("set homes", address, homes),
+        *_set("set selves", f"{address} . {address}", (f"{a} . {a}" for a in homes)),
         *_set("set roaming", address, devices),
         *_set("set to_homes", address, to_homes),
         *_set("set to_devices", address, to_devices),
         *_set("set outbound", address, outbound),
         *_set("set outbound_ports", f"{address} . {port}", outbound_ports, interval=True),
         *_set("set not_internet", address, NOT_INTERNET[family], interval=True),
+        # Nobody outside has an address of the tunnel's; a forged one would pass for a peer's.
+        "\tchain forged {",
+        "\t\ttype filter hook prerouting priority raw; policy accept;",
+        f'\t\tiifname != {{ "{wg}", "lo" }} {ip} saddr {inside} drop',
+        "\t}",
         "\tchain hide {",
         "\t\ttype filter hook prerouting priority mangle; policy accept;",
         "\t\tct state new fib daddr type local meta l4proto . th dport @hidden"
@@ -96,7 +114,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\t\ttype nat hook postrouting priority srcnat; policy accept;",
         f'\t\toifname "{wg}" ct status dnat {hides} masquerade',
         # A home that sends all by the relay and dials its public address meets itself.
-        f'\t\toifname "{wg}" ct status dnat {ip} saddr @homes masquerade',
+        f'\t\toifname "{wg}" ct status dnat {ip} saddr . {ip} daddr @selves masquerade',
         f'\t\toifname != "{wg}" ct mark and {CROSSES:#010x} != 0 masquerade',
         "\t}",
         "\tchain forward {",

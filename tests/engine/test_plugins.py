@@ -12,7 +12,6 @@ import base64
 import getpass
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from typing import Any
 import pytest
 
 from engine import environment, obtain, plugins
+
+from ..sshd import sshd_program
 
 PYTHON = Path(sys.prefix) / "bin" / "python"
 SECRET = "correct-horse-battery-staple"  # noqa: S105 - told to nobody
@@ -100,41 +101,6 @@ class Sshd:
     key: str = field(repr=False)
     host_key: str
     wrong_key: str
-
-
-def sshd_program(folder: Path) -> list[str]:
-    """sshd as a command; Debian's, unpacked, where it is not installed.
-
-    Installing it would open port 22 of whoever runs the tests. As root it wants a user and a
-    folder to drop its privileges to; it gets them in a mount namespace of its own.
-    """
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        unpacked = obtain.cache() / "openssh-server"
-        program = str(unpacked / "usr" / "sbin" / "sshd")
-        if not Path(program).exists():
-            unpacked.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                ["apt-get", "-q", "download", "openssh-server"], cwd=unpacked, check=True
-            )
-            package = sorted(unpacked.glob("openssh-server_*.deb"))[-1]
-            subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True)
-    if os.geteuid() != 0:
-        return [program]
-    passwd = folder / "passwd"
-    passwd.write_text(
-        Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
-    )
-    own = 'mount --bind "$0" /etc/passwd && mount -t tmpfs -o mode=755 none /run'
-    return [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        f'{own} && mkdir /run/sshd && exec "$@"',
-        str(passwd),
-        program,
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from components.home import Way, home_config
 from components.home_rules import home_rules
 from components.keys import RelayKeys
 from components.model import Home, Mode, Settings
-from components.plan import relay_plan
+from components.plan import STATIC, relay_plan
 from components.wireguard import Uplink
 from engine import build, obtain
 
@@ -95,6 +95,20 @@ class Lab:
                 relay.write(file.path, file.content)
         relay.run("wg-quick up wg0")
 
+    def firewall_up(self) -> None:
+        """The relay's own firewall, by the script that its unit runs."""
+        relay = self.net["relay"]
+        relay.run("mount -t tmpfs none /mnt")  # where nothing else is, in a namespace of its own
+        for file in relay_plan(self.settings, self.keys).files:
+            if file.path.startswith("/etc/cgnat-relay/"):
+                relay.write(f"/mnt/{Path(file.path).name}", file.content)
+        self.firewall("up")
+
+    def firewall(self, action: str) -> None:
+        """Run the firewall's script, on the files where ``firewall_up`` put them."""
+        text = (STATIC / "firewall").read_text().replace("/etc/cgnat-relay/", "/mnt/")
+        self.net["relay"].run(["sh", "-c", text, "firewall", action])
+
     @property
     def uplink(self) -> Uplink:
         return Uplink(self.keys.wireguard.public, f"{self.address}:{self.settings.tunnel.port}")
@@ -126,7 +140,7 @@ class Lab:
 
     def device_up(self, name: str, host: str = "phone", wg: str = "wg0") -> None:
         """Device ``name`` of the config, on a host."""
-        device = next(device for device in self.settings.devices if device.name == name)
+        device = next(d for d in self.settings.devices if d.name == name)
         text = device_config(device, self.settings.tunnel, self.keys.peers[name], self.uplink)
         self.net[host].write(f"/etc/wireguard/{wg}.conf", text)
         self._dial(host, wg)
@@ -145,16 +159,37 @@ class Lab:
             lambda: listening in self.net[host].run("ss -Hlntu"), f"{host} listens on {listening}"
         )
 
-    def largest_segment(self, port: int) -> int:
+    def largest_segment(self, port: int, to: str = RELAY) -> int:
         """How much the client may send in one segment, in bytes."""
-        return int(self.call("size", port))
+        return int(self.call("size", port, to=to))
 
     def call(
-        self, kind: str, port: int, source: int = 0, host: str = "client", to: str = ""
+        self,
+        kind: str,
+        port: int,
+        source: int = 0,
+        host: str = "client",
+        to: str = "",
+        own: str = "",
     ) -> str:
         """What the far side saw, or an empty text where nothing answered."""
-        command = [*TALK, kind, to or self.address, str(port), str(source)]
+        command = [*TALK, kind, to or self.address, str(port), str(source), own]
         return self.net[host].run(command, check=False).strip()
+
+    def both(self, port: int, **how: str) -> list[str]:
+        """What the far side saw by TCP and by UDP."""
+        return [self.call(kind, port, **how) for kind in ("tcp", "udp")]
+
+    def serve_both(self, host: str, port: int) -> None:
+        """A server of TCP and UDP in both address families."""
+        self.serve(host, port)
+        self.serve(host, port, at="::")
+
+    def inner(self, name: str) -> tuple[str, str]:
+        """A peer's addresses in the tunnel, IPv4 first; one of them may be missing."""
+        peer = next(peer for peer in self.settings.peers if peer.name == name)
+        addresses = [*map(str, self.settings.tunnel.addresses(peer)), ""]
+        return addresses[0], addresses[1]
 
     def calls(
         self, *asked: tuple[str, int], host: str = "client", to: str = ""

@@ -5,7 +5,7 @@ HOST may be an IPv4 or an IPv6 address.
 talk.py serve HOST PORT            TCP and UDP; ends with its parent's signal
 talk.py segments HOST PORT         TCP alone, with the size of the largest segment to send
 talk.py size HOST PORT             prints the largest segment that the client may send
-talk.py tcp|udp HOST PORT [SPORT]  prints the answer, or fails within two seconds
+talk.py tcp|udp HOST PORT [SPORT [FROM]]  prints the answer, or fails within two seconds
 talk.py count HOST PORT            TCP: numbers its bytes until the caller has enough
 talk.py download HOST PORT SECONDS prints how many numbered bytes came, each as it should be
 talk.py echo HOST PORT             UDP: what came goes back
@@ -43,12 +43,13 @@ def serve(host: str, port: int) -> None:
     threading.Thread(target=accept, daemon=True).start()
     while True:
         _, caller = udp.recvfrom(2048)
-        udp.sendto(caller[0].encode(), caller)
+        with contextlib.suppress(OSError):  # whom this host has no route to stays unanswered
+            udp.sendto(caller[0].encode(), caller)
 
 
 def segments(host: str, port: int) -> None:
     """Answer each connection with the largest segment that may be sent on it, in bytes."""
-    with socket.create_server((host, port)) as server:
+    with socket.create_server((host, port), family=family(host)) as server:
         while True:
             connection, _ = server.accept()
             with connection:
@@ -56,12 +57,12 @@ def segments(host: str, port: int) -> None:
                 connection.sendall(str(size).encode())
 
 
-def call(kind: str, host: str, port: int, source: int = 0) -> str:
-    """What the server saw."""
+def call(kind: str, host: str, port: int, source: int = 0, own: str = "") -> str:
+    """What the server saw; ``source`` and ``own`` are the caller's port and address."""
     stream = kind != "udp"
     with socket.socket(family(host), socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as caller:
         caller.settimeout(2)
-        caller.bind(("", source))
+        caller.bind((own, source))
         caller.connect((host, port))
         if kind == "size":
             return str(caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
@@ -151,6 +152,6 @@ if __name__ == "__main__":
     if verb == "segments":
         segments(host, int(port))
     try:
-        print(call(verb, host, int(port), *map(int, rest)))
+        print(call(verb, host, int(port), *map(int, rest[:1]), *rest[1:]))
     except OSError as error:
         sys.exit(f"no answer: {error}")

@@ -2,8 +2,8 @@
 
     client 203.0.113.9 ─┐
       2001:db8:9::9     ├─ internet ─┬─ 198.51.100.7 relay (wg0 172.16.0.1)
-    phone 192.0.2.130 ──┘            │  2001:db8:7::7
-                                     └─ 192.0.2.2 carrier 100.64.0.1   NAT
+    phone 192.0.2.130 ──┤            │  2001:db8:7::7
+    laptop 192.0.2.66 ──┘            └─ 192.0.2.2 carrier 100.64.0.1   NAT
                                                    │
                                         100.64.0.2 router 192.168.1.1  NAT
                                                    │
@@ -12,7 +12,8 @@
                                                                  172.17.0.2 container
 
 Client, internet and relay have IPv6 as well; the carrier and all behind it have none, as most
-homes behind carrier-grade NAT that need a relay. The phone is a device that roams.
+homes behind carrier-grade NAT that need a relay. Phone and laptop are devices
+that roam.
 Each host has a network namespace and a mount namespace of its own: /run, so that two WireGuard
 daemons with one interface name do not collide, and /etc/wireguard, where the generated files lie
 at the paths that they name.
@@ -157,10 +158,11 @@ table ip nat {{
 @contextlib.contextmanager
 def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
     """The picture above, routed and NATed, without any WireGuard."""
-    with hosts("client phone internet relay carrier router home lan container", env) as net:
+    with hosts("client phone laptop internet relay carrier router home lan container", env) as net:
         for one, dev_one, other, dev_other in (
             ("client", "eth0", "internet", "client"),
             ("phone", "eth0", "internet", "phone"),
+            ("laptop", "eth0", "internet", "laptop"),
             ("relay", "eth0", "internet", "relay"),
             ("carrier", "wan", "internet", "carrier"),
             ("router", "wan", "carrier", "lan"),
@@ -179,14 +181,16 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("internet", "client", "203.0.113.1/24"),
             ("phone", "eth0", "192.0.2.130/25"),
             ("internet", "phone", "192.0.2.129/25"),
+            ("laptop", "eth0", "192.0.2.66/26"),
+            ("internet", "laptop", "192.0.2.65/26"),
             ("client", "eth0", "2001:db8:9::9/64"),
             ("internet", "client", "2001:db8:9::1/64"),
             ("relay", "eth0", "2001:db8:7::7/64"),
             ("internet", "relay", "2001:db8:7::1/64"),
             ("internet", "relay", "198.51.100.1/24"),
-            ("internet", "carrier", "192.0.2.1/25"),
+            ("internet", "carrier", "192.0.2.1/26"),
             ("relay", "eth0", "198.51.100.7/24"),
-            ("carrier", "wan", "192.0.2.2/25"),
+            ("carrier", "wan", "192.0.2.2/26"),
             ("carrier", "lan", "100.64.0.1/24"),
             ("router", "wan", "100.64.0.2/24"),
             ("router", "lan", "192.168.1.1/24"),
@@ -201,6 +205,7 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("client", "203.0.113.1"),
             ("client", "2001:db8:9::1"),
             ("phone", "192.0.2.129"),
+            ("laptop", "192.0.2.65"),
             ("relay", "198.51.100.1"),
             ("relay", "2001:db8:7::1"),
             ("carrier", "192.0.2.1"),

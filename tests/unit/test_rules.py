@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from components import firewall, rules
+from components.family import Family
 
 from . import samples
 
@@ -60,3 +63,42 @@ def test_firewall_lets_ssh_in_and_ends_in_a_drop(version: int) -> None:
     assert "-A RELAY-INPUT -p udp --dport 4500 -j ACCEPT" in chain
     assert chain[-1] == "-A RELAY-INPUT -j DROP"
     assert "INPUT DROP" not in firewall.rules(settings, version)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",  # AWS, Google, Azure, Hetzner, DigitalOcean, Oracle
+        "100.100.100.200",  # Alibaba
+        "192.0.0.192",  # Oracle's first cloud
+        "168.63.129.16",  # Azure's host
+        "10.0.0.1",
+        "255.255.255.255",
+        "fd00:ec2::254",  # AWS
+        "fd20:ce::254",  # Google
+        "64:ff9b::a9fe:a9fe",  # 169.254.169.254 by a NAT64
+        "2002:a9fe:a9fe::1",  # and by 6to4
+        "::ffff:169.254.169.254",
+        "fec0::1",
+    ],
+)
+def test_egress_keeps_out_of_a_providers_own(address: str) -> None:
+    assert _kept_out(address)
+
+
+@pytest.mark.parametrize("address", ["9.9.9.9", "198.51.100.7", "2620:fe::fe", "2001:db8::1"])
+def test_egress_reaches_the_internet(address: str) -> None:
+    assert not _kept_out(address)
+
+
+def _kept_out(address: str) -> bool:
+    networks = rules.NOT_INTERNET[Family.V6 if ":" in address else Family.V4]
+    return any(ip_address(address) in ip_network(network) for network in networks)
+
+
+def test_only_a_home_that_meets_itself_is_shown_the_relay() -> None:
+    text = rules.nat(samples.settings())
+    members = text.split("set selves")[1].split("\tset")[0]
+    for home in samples.settings().homes:
+        assert f"{home.address} . {home.address}," in members
+    assert members.count("172.16.0.") == 2 * len(samples.settings().homes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from components import wireguard
-from components.home import home_config
+from components.home import Way, home_config
 from components.keys import RelayKeys
 from components.model import Settings
 from components.wireguard import PLACEHOLDER, Uplink
@@ -99,6 +99,16 @@ def test_two_relays_at_one_home_share_no_mark_table_or_rule(settings: Settings) 
         )
 
     assert not numbers(first) & numbers(second)
+
+
+def test_egress_by_one_relay_comes_behind_the_answers_of_every_other() -> None:
+    """Or a home with all its traffic by one would answer the other's callers by it as well."""
+    slots = [Way(slot) for slot in range(1, 255)]
+    used = [p for way in slots for p in range(way.first, way.first + 8)]
+    out = [p for way in slots for p in range(way.out, way.out + 4)]
+    assert max(used) < min(out)
+    assert max(out) < 32766 < min(way.last for way in slots)
+    assert len({*used, *out}) == len(used) + len(out)
 
 
 def test_the_filter_is_there_before_the_first_peer_and_goes_after_the_last(
