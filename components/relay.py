@@ -22,6 +22,7 @@ from .keys import (
     PeerKeys,
     RelayKeys,
     ssh_key,
+    tls_key,
     unique_local,
     wireguard_key,
 )
@@ -132,6 +133,7 @@ class Relay(pulumi.ComponentResource):
             "management": seed("management-key"),
             "peers": {peer.name: pair(peer) for peer in settings.peers},
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
+            "tls": None if settings.tunnel.tls is None else seed("tls-key"),
         }
         return pulumi.Output.secret(seeds).apply(
             lambda found: RelayKeys(
@@ -140,6 +142,7 @@ class Relay(pulumi.ComponentResource):
                 management=ssh_key(found["management"]),
                 peers={peer.name: _peer_keys(peer, found["peers"]) for peer in settings.peers},
                 prefix=unique_local(found["prefix"]),
+                tls=tls_key(found["tls"]) if found["tls"] else None,
             )
         )
 
@@ -195,7 +198,8 @@ def _size(settings: Settings) -> int:
     zeros = "A" * 43 + "="
     peers = {peer.name: PeerKeys(public=zeros, preshared=zeros) for peer in settings.peers}
     prefix = unique_local("AAAAAAA=")
-    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix)
+    tls = None if settings.tunnel.tls is None else tls_key(zeros)
+    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix, tls)
     return len(cloud_config(relay_plan(settings, keys), keys).encode())
 
 
