@@ -16,6 +16,7 @@ from .device import device_config
 from .faults import Collector, Faults
 from .home import home_config
 from .home_rules import home_rules
+from .installer import home_installer
 from .keys import (
     GLOBAL_ID_BYTES,
     KEY_BYTES,
@@ -57,6 +58,8 @@ class Relay(pulumi.ComponentResource):
     """wg-quick's file for each home, by name; secret."""
     home_rules: pulumi.Output[dict[str, str]]
     """nft's file for each home that needs one beside its config, by name."""
+    home_installers: pulumi.Output[dict[str, str]]
+    """A script for each home that brings its tunnel up and keeps it up, by name; secret."""
     device_configs: pulumi.Output[dict[str, str]]
     """A WireGuard file for each device, by name; secret."""
 
@@ -94,6 +97,7 @@ class Relay(pulumi.ComponentResource):
             return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
 
         self.home_configs = handed_out(_home_configs)
+        self.home_installers = handed_out(_home_installers)
         self.device_configs = handed_out(_device_configs)
         self.register_outputs(
             {
@@ -103,6 +107,7 @@ class Relay(pulumi.ComponentResource):
                 "forwards": self.forwards,
                 "homeConfigs": self.home_configs,
                 "homeRules": self.home_rules,
+                "homeInstallers": self.home_installers,
                 "deviceConfigs": self.device_configs,
             }
         )
@@ -262,6 +267,11 @@ def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[st
         home.name: home_config(home, tunnel, keys.peers[home.name], uplink)
         for home in settings.homes
     }
+
+
+def _home_installers(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
+    uplink = Uplink(keys.wireguard.public, endpoint)
+    return {home.name: home_installer(home, settings, keys, uplink) for home in settings.homes}
 
 
 def _device_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components import wireguard
+from components import firewall, wireguard
 from components.device import device_config
 from components.home import Way, home_config
 from components.home_rules import home_rules
@@ -92,6 +92,13 @@ class Lab:
             if file.path.startswith("/etc/wireguard/"):
                 relay.write(file.path, file.content)
         relay.run("wg-quick up wg0")
+
+    def firewall_up(self) -> None:
+        """The relay's own firewall, as its unit loads it."""
+        relay = self.net["relay"]
+        for version, tool in ((4, "iptables"), (6, "ip6tables")):
+            relay.run(f"{tool}-restore --noflush", stdin=firewall.rules(self.settings, version))
+            relay.run(f"{tool} -I INPUT -j {firewall.CHAIN}")
 
     @property
     def uplink(self) -> Uplink:

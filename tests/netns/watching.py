@@ -1,0 +1,52 @@
+"""A home that is looked after: the files of its installer, and the watch, run once by hand."""
+
+from __future__ import annotations
+
+from components.installer import STATIC, home_files
+from components.wireguard import Uplink
+
+from ..waiting import eventually
+from .conftest import RELAY, Lab
+from .topology import Host
+
+NAME = "relay.example.org"
+
+
+class Watched:
+    """Home ``home`` of a lab, up, with its installer's files beside its config."""
+
+    def __init__(self, lab: Lab, by_name: bool = False, wait: bool = True) -> None:
+        self.lab, self.host = lab, lab.net["home"]
+        endpoint = f"{NAME if by_name else RELAY}:{lab.settings.tunnel.port}"
+        uplink = Uplink(lab.keys.wireguard.public, endpoint)
+        self.files = home_files(lab.home(), lab.settings.tunnel, lab.keys, uplink)
+        if by_name:
+            self.host.write("/run/hosts", "")
+            self.host.run("mount --bind /run/hosts /etc/hosts")
+            names(self.host, RELAY)
+        self.host.write("/run/watch", (STATIC / "watch").read_text())
+        for file, text in (("wg0.watch", "watch.facts"), ("wg0.conf", "conf")):
+            self.host.write(f"/etc/wireguard/{file}", self.files[text])
+        self.host.run("wg-quick up wg0")
+        lab.serve("home", 8080)
+        if wait:
+            eventually(lambda: self.handshake() > 0, "handshake")
+
+    def watch(self) -> str:
+        """What the watch says; what it did can be seen in WireGuard."""
+        return self.host.run(["sh", "-c", "sh /run/watch wg0 2>&1"], timeout=120).strip()
+
+    def endpoint(self) -> str:
+        return self.host.run("wg show wg0 endpoints").split()[-1]
+
+    def handshake(self) -> int:
+        return int(self.host.run("wg show wg0 latest-handshakes").split()[-1])
+
+    def answers(self, kind: str = "tcp") -> str:
+        """Whom home names to a caller; silence takes two seconds."""
+        return self.lab.call(kind, 80)
+
+
+def names(host: Host, address: str) -> None:
+    """What the relay's name means on this host from now on."""
+    host.run(["sh", "-c", "cat > /run/hosts"], stdin=f"127.0.0.1 localhost\n{address} {NAME}\n")
