@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from components.installer import STATIC
 from components.keys import tls_key
-from components.plan import relay_plan
 
 from ..unit import samples
 from ..waiting import eventually
 from .conftest import Lab, make
 from .topology import Host, internet
-from .units import CREDENTIALS, command
-from .watching import Watched
+from .watching import Watched, home_speaks_tls, local, relay_serves_tls
 
 CLIENT = "203.0.113.9"
 NO_UDP = """
@@ -29,31 +24,6 @@ table ip block {
   }
 }
 """
-
-
-def relay_serves_tls(lab: Lab) -> subprocess.Popen[str]:
-    plan = relay_plan(lab.settings, lab.keys)
-    files = {file.path: file.content for file in plan.files}
-    relay = lab.net["relay"]
-    relay.run(f"mkdir {CREDENTIALS}")
-    relay.write(f"{CREDENTIALS}/tls.pem", files["/etc/cgnat-relay/tls.pem"])
-    unit = files["/etc/systemd/system/cgnat-relay-tls.service"]
-    process = relay.start(command(unit, files["/etc/cgnat-relay/tls.env"]))
-    eventually(lambda: ":443 " in relay.run("ss -Hlnt"), "the relay listens")
-    return process
-
-
-def home_speaks_tls(home: Watched, certificate: str | None = None) -> subprocess.Popen[str]:
-    home.host.run(f"mkdir -p {CREDENTIALS}")
-    home.host.write(f"{CREDENTIALS}/relay.crt", certificate or home.files["tls.crt"])
-    unit = (STATIC / "tls-client.service").read_text()
-    process = home.host.start(command(unit, home.files["tls.env"]))
-    eventually(lambda: local(home) in home.host.run("ss -Hlnu"), "home's client listens")
-    return process
-
-
-def local(home: Watched) -> str:
-    return "127.0.0.1:" + re.findall(r"^LOCAL=(\d+)$", home.files["tls.env"], re.MULTILINE)[0]
 
 
 def blocked(wg_env: dict[str, str], **raw: Any) -> Iterator[tuple[Lab, Watched]]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 from components.installer import STATIC, home_files
+from components.plan import relay_plan
 from components.wireguard import Uplink
 
 from ..waiting import eventually
 from .conftest import RELAY, Lab
 from .topology import Host
+from .units import CREDENTIALS, command
 
 NAME = "relay.example.org"
 
@@ -50,3 +55,31 @@ class Watched:
 def names(host: Host, address: str) -> None:
     """What the relay's name means on this host from now on."""
     host.run(["sh", "-c", "cat > /run/hosts"], stdin=f"127.0.0.1 localhost\n{address} {NAME}\n")
+
+
+def relay_serves_tls(lab: Lab) -> subprocess.Popen[str]:
+    """The relay's TLS unit, by the plan's own files."""
+    plan = relay_plan(lab.settings, lab.keys)
+    files = {file.path: file.content for file in plan.files}
+    relay = lab.net["relay"]
+    relay.run(f"mkdir {CREDENTIALS}")
+    relay.write(f"{CREDENTIALS}/tls.pem", files["/etc/cgnat-relay/tls.pem"])
+    unit = files["/etc/systemd/system/cgnat-relay-tls.service"]
+    process = relay.start(command(unit, files["/etc/cgnat-relay/tls.env"]))
+    eventually(lambda: ":443 " in relay.run("ss -Hlnt"), "the relay listens")
+    return process
+
+
+def home_speaks_tls(home: Watched, certificate: str | None = None) -> subprocess.Popen[str]:
+    """The home's TLS unit, by the installer's own files."""
+    home.host.run(f"mkdir -p {CREDENTIALS}")
+    home.host.write(f"{CREDENTIALS}/relay.crt", certificate or home.files["tls.crt"])
+    unit = (STATIC / "tls-client.service").read_text()
+    process = home.host.start(command(unit, home.files["tls.env"]))
+    eventually(lambda: local(home) in home.host.run("ss -Hlnu"), "home's client listens")
+    return process
+
+
+def local(home: Watched) -> str:
+    """What WireGuard dials to go through TLS."""
+    return "127.0.0.1:" + re.findall(r"^LOCAL=(\d+)$", home.files["tls.env"], re.MULTILINE)[0]
