@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from components.installer import home_installer
+
 from ..waiting import eventually
 from .conftest import RELAY, make
 from .topology import internet
@@ -119,3 +121,13 @@ def test_a_port_that_was_not_declared_is_not_the_tunnels(wg_env: dict[str, str])
         assert home.endpoint() == f"{RELAY}:51820", "left as the config says"
         net["carrier"].run("nft delete table ip block")
         eventually(lambda: home.answers() == CLIENT, "an answer on the first port", within=40)
+
+
+def test_the_installer_wants_a_machine_with_systemd(wg_env: dict[str, str]) -> None:
+    """A namespace has none, so nothing happens there."""
+    with internet(wg_env) as net:
+        lab = make(net)
+        installer = home_installer(lab.home(), lab.settings, lab.keys, lab.uplink)
+        said = net["home"].run(["sh", "-c", "sh -s 2>&1"], stdin=installer, check=False)
+        assert said == "homeInstaller: this machine does not run systemd\n"
+        assert net["home"].run("ls -A /etc/wireguard") == ""

@@ -96,7 +96,7 @@ def test_it_brings_the_tunnel_up_and_looks_after_it(bare: Stack) -> None:
     enabled = "systemctl is-enabled wg-quick@wg0.service cgnat-relay-watch@wg0.timer"
     assert bare.inside(VM, enabled).split() == ["enabled", "enabled"]
     bare.inside(VM, "systemctl start cgnat-relay-watch@wg0.service")
-    assert bare.inside(VM, "journalctl -q -o cat -t sh -u 'cgnat-relay-watch@wg0'").strip() == ""
+    assert bare.inside(VM, "journalctl -q -o cat -u 'cgnat-relay-watch@wg0'").strip() == ""
 
 
 def test_a_second_run_changes_nothing(bare: Stack) -> None:
@@ -157,6 +157,18 @@ def test_a_home_with_its_own_key(bare: Stack) -> None:
     bare.inside(VM, "rm /root/key")
     answers(bare)
     assert run(bare, installer=without) == "wg0: the tunnel is up and looked after"
+    answers(bare)
+
+
+def test_the_interface_may_have_another_name(bare: Stack) -> None:
+    """As that of a second relay at one home."""
+    assert run(bare, "--uninstall").startswith("wg0: uninstalled")
+    assert run(bare, "--interface wg7").endswith("wg7: the tunnel is up and looked after")
+    answers(bare)
+    assert bare.inside(VM, "wg show interfaces").split() == ["wg7"]
+    assert run(bare, "--uninstall") == "wg0: nothing of ours is here"
+    assert run(bare, "--interface wg7 --uninstall").startswith("wg7: uninstalled")
+    run(bare)
     answers(bare)
 
 
