@@ -21,6 +21,7 @@ from components.wireguard import Uplink
 
 from ..relay_stack import Stack
 from ..unit import samples
+from ..waiting import eventually
 from .callers import answers, silent
 
 VM = "test-home"
@@ -32,7 +33,7 @@ find /etc/wireguard /etc/systemd /etc/sysctl.d /etc/cgnat-relay /usr/local -type
 systemctl list-unit-files --no-legend 'cgnat*' 'wg-quick*' | sort
 systemctl list-units --all --no-legend --plain 'cgnat*' | sort
 ip rule; ip -6 rule; ip -br link; nft list tables | grep cgnat; iptables -S; ip6tables -S
-cat /proc/sys/net/ipv4/ip_forward; ls -A /run | grep cgnat
+cat /proc/sys/net/ipv4/ip_forward; ls -A /run | grep cgnat || :
 """
 
 
@@ -199,6 +200,12 @@ while True:
 """
 
 
+def said(stack: Stack) -> str:
+    """The units' own words, for a failure's message."""
+    units = "journalctl --no-pager -o cat -n 20 -u cgnat-relay-tls -u cgnat-relay-tls@t"
+    return f"an echo through both units; they say: {stack.inside(VM, units, check=False)}"
+
+
 def test_both_tls_units_run_confined(home: Stack) -> None:
     """The relay's and the home's, on one machine: as they are, under the real systemd."""
     key, tunnel = tls_key(samples.seed()), Tunnel(samples.settings().tunnel.network, tls=443)
@@ -223,14 +230,11 @@ def test_both_tls_units_run_confined(home: Stack) -> None:
         home.inside(
             VM, "systemctl daemon-reload; systemctl start cgnat-relay-tls cgnat-relay-tls@t"
         )
+        listening = f"ss -Hlntu | grep -c -e '127.0.0.1:{local} ' -e ':443 '"
+        eventually(lambda: home.inside(VM, listening, check=False).strip() == "2", "both listen")
         talk = TALK.replace("LOCAL", local)
-        assert home.inside(VM, "python3 -", stdin=talk).split() == [
-            "1",
-            "1420",
-            "148",
-            "1452",
-            "32",
-        ]
+        heard = eventually(lambda: home.inside(VM, "python3 -", stdin=talk).split(), said(home), 60)
+        assert heard == ["1", "1420", "148", "1452", "32"]
         users = home.inside(VM, "ps -o user= -C socat").split()
         assert users
         assert "root" not in users
