@@ -17,7 +17,7 @@ ENV := . $(DEV)/env
 LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e2fsprogs \
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
-	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw
+	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3
 
 .PHONY: help up preview demo image status test lint bench down clean lock deps test-deps engine stack
 

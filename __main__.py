@@ -11,6 +11,8 @@ first = args["homes"][0]["name"]
 pulumi.export("homeConfig", relay.home_configs.apply(lambda configs: configs[first]))
 pulumi.export("homeConfigs", relay.home_configs)
 pulumi.export("homeRules", relay.home_rules)
+pulumi.export("homeInstaller", relay.home_installers.apply(lambda scripts: scripts[first]))
+pulumi.export("homeInstallers", relay.home_installers)
 pulumi.export("deviceConfigs", relay.device_configs)
 pulumi.export("endpoint", relay.endpoint)
 pulumi.export("publicIp", relay.public_ip)

@@ -52,6 +52,13 @@ class DeviceArgs(TypedDict):
     """Whether the tunnel carries IPv6 to it, true by default."""
 
 
+class TlsArgs(TypedDict):
+    """The tunnel inside TLS."""
+
+    port: NotRequired[int]
+    """The TCP port where the relay takes it, 443 by default."""
+
+
 class TunnelArgs(TypedDict):
     """The network inside WireGuard."""
 
@@ -61,6 +68,8 @@ class TunnelArgs(TypedDict):
     """The UDP port that homes dial, 51820 by default."""
     otherPorts: NotRequired[Sequence[int]]
     """More UDP ports where the relay answers, for providers that block the first."""
+    tls: NotRequired[bool | TlsArgs]
+    """Take the tunnel inside TLS as well, for networks that let no UDP through; off by default."""
     host: NotRequired[str]
     """A DNS name that homes dial instead of the relay's address."""
     ipv6: NotRequired[bool]

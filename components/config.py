@@ -18,7 +18,9 @@ from .peers import read_peers
 from .reading import flag, integer, items, known, section
 
 KEYS = ("vps", "homes", "devices", "tunnel", "ssh")
-TUNNEL_KEYS = ("network", "port", "otherPorts", "host", "mtu", "keepalive", "ipv6")
+TUNNEL_KEYS = ("network", "port", "otherPorts", "tls", "host", "mtu", "keepalive", "ipv6")
+TLS_KEYS = ("port",)
+TLS_PORT = 443
 SSH_KEYS = ("port",)
 # RFC 1918. Carriers use 100.64.0.0/10 (RFC 6598) themselves, so it is not offered.
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -73,6 +75,7 @@ def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector)
             raw.get("keepalive", default.keepalive), "tunnel.keepalive", 1, 120, faults
         ),
         host=_host(raw.get("host"), faults),
+        tls=_tls(raw.get("tls", False), faults),
         ipv6=flag(raw.get("ipv6", default.ipv6), "tunnel.ipv6", faults),
     )
     return replace(tunnel, other_ports=_other_ports(raw.get("otherPorts"), tunnel.port, faults))
@@ -90,6 +93,17 @@ def _other_ports(value: object, port: int, faults: Collector) -> tuple[int, ...]
             faults.add(path, f"{other} is listed twice", "take it out")
         found[other] = None
     return tuple(found)
+
+
+def _tls(value: object, faults: Collector) -> int | None:
+    """The port, from ``true`` or ``{port: 443}``; None for off."""
+    if isinstance(value, bool):
+        return TLS_PORT if value else None
+    if not isinstance(value, Mapping):
+        faults.add("tunnel.tls", f"{value!r} is no way to have TLS", "write true or {port: 443}")
+        return None
+    raw = section(value, "tunnel.tls", TLS_KEYS, faults)
+    return integer(raw.get("port", TLS_PORT), "tunnel.tls.port", 1, 65535, faults)
 
 
 def _host(value: object, faults: Collector) -> str | None:
@@ -151,6 +165,13 @@ def _overlaps(
             for port in tunnel.other_ports
         ),
     ]
+    if tunnel.tls is not None:
+        if tunnel.tls == ssh_port:
+            reason = f"{ssh_port} is the relay's SSH port"
+            faults.add("tunnel.tls.port", reason, "choose another or move SSH with ssh.port")
+        else:
+            what = "where the tunnel is offered inside TLS"
+            ours.append((Protocol.TCP, tunnel.tls, what, "or move that with tunnel.tls.port"))
     for protocol, port, what, fix in ours:
         ports = PortRange(port, port)
         claims.take(protocol, ports, _Owner(ports, what, f"choose another {fix}"))

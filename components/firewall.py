@@ -26,6 +26,8 @@ def rules(settings: Settings, version: int) -> str:
         f"-p tcp --dport {settings.ssh_port}",
         f"-p udp --dport {settings.tunnel.port}",
     ]
+    if settings.tunnel.tls is not None:
+        accepted.append(f"-p tcp --dport {settings.tunnel.tls}")
     return "\n".join(
         [
             "*filter",

@@ -10,14 +10,23 @@ import binascii
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import IPv6Network
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import NameOID
 
 KEY_BYTES = 32
 GLOBAL_ID_BYTES = 5
+CERTIFICATE_NAME = "cgnat-relay"
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,14 @@ class SshKey:
 
 
 @dataclass(frozen=True)
+class TlsKey:
+    """A self-signed Ed25519 certificate, and its private key in PKCS8; both PEM."""
+
+    certificate: str
+    private: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class PeerKeys:
     """A peer's side of its tunnel. ``private`` is None where the peer keeps it to itself."""
 
@@ -47,13 +64,17 @@ class PeerKeys:
 
 @dataclass(frozen=True)
 class RelayKeys:
-    """All that a relay holds or is known by. ``prefix`` is its network of IPv6 inside."""
+    """All that a relay holds or is known by. ``prefix`` is its network of IPv6 inside.
+
+    ``tls`` is None where the tunnel is not offered inside TLS.
+    """
 
     wireguard: WireGuardKey
     host: SshKey
     management: SshKey
     peers: dict[str, PeerKeys] = field(repr=False)
     prefix: IPv6Network
+    tls: TlsKey | None = None
 
 
 def unique_local(seed: str) -> IPv6Network:
@@ -111,6 +132,29 @@ def ssh_key(seed: str) -> SshKey:
         public=f"ssh-ed25519 {base64.b64encode(blob).decode()}",
         private="\n".join([begin, *lines, end, ""]),
     )
+
+
+def tls_key(seed: str) -> TlsKey:
+    """The certificate of a base64 seed of 32 random bytes, the same text at every call.
+
+    Homes trust it by itself, so it names no host, is nobody's authority, and never ends (RFC 5280,
+    section 4.1.2.5): a home whose clock is wrong gets in all the same.
+    """
+    key = Ed25519PrivateKey.from_private_bytes(_decode(seed))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CERTIFICATE_NAME)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(1970, 1, 1))
+        .not_valid_after(datetime(9999, 12, 31, 23, 59, 59))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, None)
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return TlsKey(certificate.public_bytes(Encoding.PEM).decode(), private.decode())
 
 
 def _string(data: bytes) -> bytes:

@@ -174,7 +174,8 @@ class Tunnel:
 
     ``port`` is UDP, and so are ``other_ports``, where the relay answers as well; ``mtu`` in
     bytes; ``keepalive`` in seconds: a carrier may forget an idle UDP mapping after 30 s, so 25
-    keeps it open. ``host`` is a name that homes dial instead of the relay's address.
+    keeps it open. ``host`` is a name that homes dial instead of the relay's address. ``tls`` is
+    the TCP port where the relay takes the tunnel inside TLS, or None.
 
     ``prefix`` is the IPv6 network inside: a /64 of a ULA (RFC 4193), known once it is drawn, and
     None where ``ipv6`` is off.
@@ -186,6 +187,7 @@ class Tunnel:
     keepalive: int = 25
     interface: str = "wg0"
     other_ports: tuple[int, ...] = ()
+    tls: int | None = None
     host: str | None = None
     ipv6: bool = True
     prefix: IPv6Network | None = None
@@ -237,6 +239,8 @@ class Settings:
         """Every port that must be open outside the machine, but SSH's and the tunnel's own."""
         found = [forward.opening for home in self.homes for forward in home.forwards]
         found += [Opening(Protocol.UDP, PortRange(p, p)) for p in self.tunnel.other_ports]
+        if self.tunnel.tls is not None:
+            found.append(Opening(Protocol.TCP, PortRange(self.tunnel.tls, self.tunnel.tls)))
         return tuple(sorted(found, key=lambda o: (o.protocol.value, o.ports)))
 
     def drawn(self, prefix: IPv6Network) -> Settings:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from . import firewall, rules, wireguard
 from .family import Family
-from .keys import RelayKeys
-from .model import Settings
+from .keys import RelayKeys, TlsKey
+from .model import Settings, Tunnel
 
 STATIC = Path(__file__).resolve().parent.parent / "cloud-init" / "host"
 LIB = "/usr/local/lib/cgnat-relay"
@@ -19,6 +19,7 @@ PACKAGES = (
     "conntrack",  # ends the flows of a forward that is taken away
     "unattended-upgrades",  # security updates without anyone's hand
 )
+TLS_PACKAGES = ("socat",)  # the tunnel inside TLS, see docs/blocked.md
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ class HostPlan:
 
 
 def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
-    """The plan of a relay: parts base, firewall, tunnel, peers and rules."""
+    """The plan of a relay: parts base, firewall, tunnel, peers, rules, and tls if it is on."""
     settings = settings.drawn(keys.prefix)
     wg = settings.tunnel.interface
     etc = f"/etc/wireguard/{wg}"
+    tls = [_tls(settings.tunnel, keys.tls)] if keys.tls else []
     return HostPlan(
-        packages=PACKAGES,
+        packages=PACKAGES + (TLS_PACKAGES if tls else ()),
         parts=(
             _base(settings),
             Part(
@@ -94,8 +96,25 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
                     )
                 ),
             ),
+            *tls,
         ),
-        units=("cgnat-relay-firewall.service", f"wg-quick@{wg}.service"),
+        units=(
+            "cgnat-relay-firewall.service",
+            f"wg-quick@{wg}.service",
+            *(["cgnat-relay-tls.service"] if tls else []),
+        ),
+    )
+
+
+def _tls(tunnel: Tunnel, key: TlsKey) -> Part:
+    """What takes the tunnel inside TLS, as a unit of its own, not root's."""
+    return Part(
+        "tls",
+        (
+            File("/etc/cgnat-relay/tls.pem", key.private + key.certificate, "0600"),
+            File("/etc/cgnat-relay/tls.env", f"PORT={tunnel.tls}\nTUNNEL={tunnel.port}\n"),
+            _static("cgnat-relay-tls.service", "/etc/systemd/system/cgnat-relay-tls.service"),
+        ),
     )
 
 

@@ -16,12 +16,14 @@ from .device import device_config
 from .faults import Collector, Faults
 from .home import home_config
 from .home_rules import home_rules
+from .installer import home_installer
 from .keys import (
     GLOBAL_ID_BYTES,
     KEY_BYTES,
     PeerKeys,
     RelayKeys,
     ssh_key,
+    tls_key,
     unique_local,
     wireguard_key,
 )
@@ -56,6 +58,8 @@ class Relay(pulumi.ComponentResource):
     """wg-quick's file for each home, by name; secret."""
     home_rules: pulumi.Output[dict[str, str]]
     """nft's file for each home that needs one beside its config, by name."""
+    home_installers: pulumi.Output[dict[str, str]]
+    """A script for each home that brings its tunnel up and keeps it up, by name; secret."""
     device_configs: pulumi.Output[dict[str, str]]
     """A WireGuard file for each device, by name; secret."""
 
@@ -93,6 +97,7 @@ class Relay(pulumi.ComponentResource):
             return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
 
         self.home_configs = handed_out(_home_configs)
+        self.home_installers = handed_out(_home_installers)
         self.device_configs = handed_out(_device_configs)
         self.register_outputs(
             {
@@ -102,6 +107,7 @@ class Relay(pulumi.ComponentResource):
                 "forwards": self.forwards,
                 "homeConfigs": self.home_configs,
                 "homeRules": self.home_rules,
+                "homeInstallers": self.home_installers,
                 "deviceConfigs": self.device_configs,
             }
         )
@@ -132,6 +138,7 @@ class Relay(pulumi.ComponentResource):
             "management": seed("management-key"),
             "peers": {peer.name: pair(peer) for peer in settings.peers},
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
+            "tls": None if settings.tunnel.tls is None else seed("tls-key"),
         }
         return pulumi.Output.secret(seeds).apply(
             lambda found: RelayKeys(
@@ -140,6 +147,7 @@ class Relay(pulumi.ComponentResource):
                 management=ssh_key(found["management"]),
                 peers={peer.name: _peer_keys(peer, found["peers"]) for peer in settings.peers},
                 prefix=unique_local(found["prefix"]),
+                tls=tls_key(found["tls"]) if found["tls"] else None,
             )
         )
 
@@ -195,7 +203,8 @@ def _size(settings: Settings) -> int:
     zeros = "A" * 43 + "="
     peers = {peer.name: PeerKeys(public=zeros, preshared=zeros) for peer in settings.peers}
     prefix = unique_local("AAAAAAA=")
-    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix)
+    tls = None if settings.tunnel.tls is None else tls_key(zeros)
+    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix, tls)
     return len(cloud_config(relay_plan(settings, keys), keys).encode())
 
 
@@ -258,6 +267,11 @@ def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[st
         home.name: home_config(home, tunnel, keys.peers[home.name], uplink)
         for home in settings.homes
     }
+
+
+def _home_installers(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
+    uplink = Uplink(keys.wireguard.public, endpoint)
+    return {home.name: home_installer(home, settings, keys, uplink) for home in settings.homes}
 
 
 def _device_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:

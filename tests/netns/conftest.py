@@ -44,6 +44,10 @@ FORWARDS = [
 
 @pytest.fixture(scope="session")
 def wg_env() -> dict[str, str]:
+    return wireguard_environment()
+
+
+def wireguard_environment() -> dict[str, str]:
     """wg-quick's environment: the kernel's WireGuard where there is one, else userspace."""
     env = {**os.environ}
     probe = subprocess.run(

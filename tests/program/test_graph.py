@@ -67,12 +67,26 @@ def test_every_key_is_secret_wherever_it_goes(program: Program) -> None:
     assert is_secret(connection) or is_secret(connection["privateKey"])
 
 
+def test_the_key_of_tls_is_made_only_where_it_is_on_and_is_secret(program: Program) -> None:
+    assert "relay-tls-key" not in program({"homes": HOMES}).recorder.resources
+    homes = [{"name": "home", "forwards": [80]}]
+    recorder = program({"homes": homes, "tunnel": {"tls": True}}).recorder
+    assert "relay-tls-key" in recorder.of_type(BYTES)
+    user_data = recorder.resources["relay-server"].inputs["stdin"]
+    assert is_secret(user_data)
+    assert "BEGIN PRIVATE KEY" in plain(user_data)
+    again = program({"homes": homes, "tunnel": {"tls": True}}).recorder
+    assert plain(again.resources["relay-server"].inputs["stdin"]) == plain(user_data)
+
+
 def test_outputs(program: Program) -> None:
     run = program({"homes": HOMES})
     assert run.secret == {
         "homeConfig": True,
         "homeConfigs": True,
         "homeRules": False,
+        "homeInstaller": True,
+        "homeInstallers": True,
         "deviceConfigs": True,
         "endpoint": False,
         "publicIp": False,

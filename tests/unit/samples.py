@@ -8,7 +8,7 @@ from typing import Any
 
 from components import config
 from components.faults import Collector
-from components.keys import PeerKeys, RelayKeys, ssh_key, unique_local, wireguard_key
+from components.keys import PeerKeys, RelayKeys, ssh_key, tls_key, unique_local, wireguard_key
 from components.model import Settings
 
 HOMES: list[dict[str, Any]] = [
@@ -35,4 +35,5 @@ def keys(of: Settings) -> RelayKeys:
         pair = wireguard_key(seed())
         peers[peer.name] = PeerKeys(public=pair.public, private=pair.private, preshared=seed())
     prefix = unique_local(base64.b64encode(os.urandom(5)).decode())
-    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), peers, prefix)
+    tls = None if of.tunnel.tls is None else tls_key(seed())
+    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), peers, prefix, tls)

@@ -73,7 +73,7 @@ def test_user_data_is_the_same_at_every_call() -> None:
     assert cloud_config(PLAN, KEYS) == cloud_config(relay_plan(SETTINGS, KEYS), KEYS)
 
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "cloud-init" / "host").iterdir())
+SCRIPTS = sorted((Path(__file__).parents[2] / "cloud-init").glob("h*/*"))
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,23 @@ SCRIPTS = sorted((Path(__file__).parents[2] / "cloud-init" / "host").iterdir())
 def test_shellcheck(script: Path) -> None:
     checked = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_tls_is_a_part_of_its_own_where_it_is_on() -> None:
+    settings = samples.settings(
+        homes=[{"name": "home"}], tunnel={"port": 4500, "tls": {"port": 8443}}
+    )
+    keys = samples.keys(settings)
+    plan = relay_plan(settings, keys)
+    (part,) = [part for part in plan.parts if part.name == "tls"]
+    files = {file.path: file for file in part.files}
+    assert keys.tls is not None
+    assert files["/etc/cgnat-relay/tls.pem"].content.startswith(keys.tls.private)
+    assert files["/etc/cgnat-relay/tls.pem"].mode == "0600"
+    assert files["/etc/cgnat-relay/tls.env"].content == "PORT=8443\nTUNNEL=4500\n"
+    assert plan.units[-1] == "cgnat-relay-tls.service"
+    assert "socat" in plan.packages
+    assert "socat" not in PLAN.packages
+    assert "tcp/8443" in [str(opening) for opening in settings.openings]
+    firewall = next(f.content for f in plan.files if f.path.endswith("firewall.v4"))
+    assert "-p tcp --dport 8443 -j ACCEPT" in firewall
