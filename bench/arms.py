@@ -5,6 +5,9 @@ router, home. In arm ``relay`` the client dials the relay's address and all that
 work. In arm ``bare`` the client dials home's tunnel address: the internet routes the tunnel's
 network to the relay, and relay and home do nothing but route, without one rule of nft or iptables
 and without conntrack. So the ratio of the two is what DNAT, filter, marks and clamp cost together.
+
+Arm ``tracked`` is arm ``bare`` with one stateful rule on relay and home, as any firewall has one:
+what conntrack alone costs of that.
 """
 
 from __future__ import annotations
@@ -22,6 +25,14 @@ from tests.waiting import eventually
 CLIENTS = "203.0.113.0/24"
 LOAD, PING = 5201, 5300  # ports: iperf3's, and the round trips'
 FORWARDS = [f"{LOAD}:{LOAD}/both", f"{PING}:{PING}"]
+
+
+STATEFUL = """
+table inet stateful {
+  chain through { type filter hook forward priority 0; ct state established accept; }
+  chain here { type filter hook input priority 0; ct state established accept; }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,8 @@ def relay_arm(env: dict[str, str]) -> Iterator[Arm]:
 
 
 @contextlib.contextmanager
-def bare_arm(env: dict[str, str]) -> Iterator[Arm]:
-    """WireGuard and routes, with the same keys, MTU and keepalive."""
+def bare_arm(env: dict[str, str], tracked: bool = False) -> Iterator[Arm]:
+    """WireGuard and routes; with a stateful rule on relay and home where it is ``tracked``."""
     with internet(env) as net:
         lab = make(net, forwards=FORWARDS)
         tunnel, keys, home = lab.settings.tunnel, lab.keys, lab.home()
@@ -75,7 +86,9 @@ def bare_arm(env: dict[str, str]) -> Iterator[Arm]:
         net["home"].run(f"ip route add {CLIENTS} dev wg0")
         shown = "wg show wg0 latest-handshakes"
         eventually(lambda: net["home"].run(shown).split()[-1] != "0", "handshake")
-        yield Arm("bare", lab, str(home.address))
+        for host in ("relay", "home") if tracked else ():
+            net[host].run("nft -f -", stdin=STATEFUL)
+        yield Arm("tracked" if tracked else "bare", lab, str(home.address))
 
 
 def serve(arm: Arm) -> None:

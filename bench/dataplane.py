@@ -2,8 +2,8 @@
 
     python3 -m bench.dataplane [--pairs N] [--vm] [--json FILE]
 
-Both arms (see ``bench/arms.py``) are up at once and are measured in turn, so that the machine's
-drift meets both alike. ``--vm`` does it inside a lab VM, whose kernel has WireGuard; without it,
+The arms (see ``bench/arms.py``) are up at once and are measured in turn, so that the machine's
+drift meets all alike. ``--vm`` does it inside a lab VM, whose kernel has WireGuard; without it,
 this machine's kernel or else the userspace WireGuard. Each load lasts a second:
 
 - TCP, 1 and 16 streams: bits a second that home received.
@@ -85,18 +85,24 @@ MEASURES: dict[str, tuple[str, float, Callable[[Arm], float]]] = {
 }
 
 
-def measure(pairs: int) -> dict[str, Any]:
-    """All arms up here, measured; plain data."""
+def measure(pairs: int, limit: float) -> dict[str, Any]:
+    """All arms up here, measured ``pairs`` times, or as often as fits in ``limit`` seconds."""
     env = wireguard_env()
     userspace = "WIREGUARD_GO" in env
-    with relay_arm(env) as relay, bare_arm(env) as bare, relay_arm(env) as idle:
+    with (
+        relay_arm(env) as relay,
+        bare_arm(env) as bare,
+        bare_arm(env, tracked=True) as tracked,
+        relay_arm(env) as idle,
+    ):
         counter = Counter(idle)
-        for arm in (relay, bare):
+        arms = (relay, bare, tracked)
+        for arm in arms:
             serve(arm)
         rows: list[dict[str, dict[str, float]]] = []
         began, load = time.monotonic(), os.getloadavg()
-        for number in range(pairs):
-            order = (relay, bare) if number % 2 else (bare, relay)
+        while len(rows) < pairs and time.monotonic() - began < limit:
+            order = arms if len(rows) % 2 else arms[::-1]
             rows.append(
                 {
                     name: {arm.name: value(arm) / scale for arm in order}
@@ -148,19 +154,21 @@ def table(result: dict[str, Any]) -> str:
         f" load {load['before']:.1f} to {load['after']:.1f}, {len(result['pairs'])} pairs in"
         f" {result['seconds']:.0f} s",
         "",
-        "| | bare tunnel | relay | ratio (95 % CI) | target | |",
-        "|---|---|---|---|---|---|",
+        "| | bare tunnel | relay | relay to bare (95 % CI) | target | | conntrack alone to bare |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, (unit, _, _) in MEASURES.items():
-        relay, bare = ([pair[name][arm] for pair in result["pairs"]] for arm in ("relay", "bare"))
+        relay, bare, tracked = (
+            [pair[name][arm] for pair in result["pairs"]] for arm in ("relay", "bare", "tracked")
+        )
         trip = name.startswith("round trip")
         target = ROUND_TRIP if trip else THROUGHPUT
-        r = ratio(relay, bare)
+        r, of_tracking = ratio(relay, bare), ratio(tracked, bare)
         sign = "at most" if trip else "at least"
         lines.append(
             f"| {name}, {unit} | {statistics.median(bare):,.0f} | {statistics.median(relay):,.0f} |"
-            f" {r.mean:.3f} ({r.low:.3f} to {r.high:.3f}) | {sign} {target} |"
-            f" {r.verdict(target, more_is_better=not trip)} |"
+            f" {r} | {sign} {target} | {r.verdict(target, more_is_better=not trip)} |"
+            f" {of_tracking} |"
         )
     idle = result["keepalive"]
     seen = ", ".join(
@@ -178,13 +186,14 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def within_vm(pairs: int) -> dict[str, Any]:
+def within_vm(pairs: int, limit: float) -> dict[str, Any]:
     """The same inside a lab VM."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         booted(Path(folder)) as vm,
     ):
-        said = vm.run(f"python3 -m bench.dataplane --pairs {pairs} --json /dev/stdout", timeout=900)
+        words = f"python3 -m bench.dataplane --pairs {pairs} --limit {limit} --json /dev/stdout"
+        said = vm.run(words, timeout=int(limit) + 300)
         return dict(json.loads(said[said.index("{") : said.rindex("}") + 1]))
 
 
@@ -196,10 +205,11 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--limit", type=float, default=240, help="seconds for all pairs")
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
-    result = (within_vm if options.vm else measure)(options.pairs)
+    result = (within_vm if options.vm else measure)(options.pairs, options.limit)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result), flush=True)

@@ -20,6 +20,9 @@ class Ratio:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
+
     def verdict(self, target: float, more_is_better: bool) -> str:
         """``met`` or ``missed`` where the whole interval is; else ``undecided``."""
         worst, best = (self.low, self.high) if more_is_better else (self.high, self.low)
