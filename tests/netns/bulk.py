@@ -1,7 +1,8 @@
 """A TCP server that takes as much as it is told, then answers with as much as it is asked for.
 
 bulk.py serve HOST PORT              ends with its parent's signal
-bulk.py call HOST PORT SENT ASKED    prints how many bytes came back; fails after four idle seconds
+bulk.py call HOST PORT SENT ASKED    prints ASKED once as many bytes came back; fails after four
+                                     idle seconds
 
 The server answers only once it has all SENT bytes, as TLS does with a ClientHello.
 """
@@ -27,7 +28,7 @@ def serve(host: str, port: int) -> None:
 def answer(connection: socket.socket) -> None:
     """Take what is announced, then send what is asked for."""
     with connection:
-        connection.settimeout(IDLE)
+        connection.settimeout(5 * IDLE)  # it is the caller who gives up
         try:
             got = connection.recv(65536)
             sent, asked = map(int, got.partition(b"\n")[0].split())
@@ -41,12 +42,14 @@ def answer(connection: socket.socket) -> None:
 
 
 def call(host: str, port: int, sent: int, asked: int) -> int:
-    """Send ``sent`` bytes at once and count what comes back."""
+    """Send ``sent`` bytes at once and count what comes back; OSError where it is not all."""
     with socket.create_connection((host, port), timeout=IDLE) as caller:
         caller.sendall(f"{sent} {asked}\n".encode().ljust(sent, b"\0"))
         count = 0
         while count < asked and (more := caller.recv(65536)):
             count += len(more)
+        if count < asked:
+            raise OSError(f"{count} bytes came of {asked}")
         return count
 
 

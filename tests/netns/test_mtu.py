@@ -66,12 +66,10 @@ def narrow(lab: Lab, size: int) -> None:
 
 
 def passes(lab: Lab, sizes: tuple[int, int], to: str = RELAY) -> bool:
-    """Whether all that was asked for came back, and else whether nothing did."""
+    """Whether all that was asked for came back."""
     port = 80 if ":" in to else 82
     words = [*BULK, "call", to, str(port), *map(str, sizes)]
-    said = lab.net["client"].run(words, check=False).strip()
-    assert said in ("", str(sizes[1]))
-    return bool(said)
+    return lab.net["client"].run(words, check=False).strip() == str(sizes[1])
 
 
 @pytest.mark.parametrize(
