@@ -19,10 +19,10 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
 	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3
 
-.PHONY: help up preview demo image status test lint bench down clean lock deps test-deps engine stack
+.PHONY: help up preview demo image status test lint bench bench-data down clean lock deps test-deps engine stack
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 up: stack image ## set up all that is needed and bring the dev stack up: a relay in a VM here
 	@$(ENV) && python3 -m demo resume dev && pulumi up --yes --skip-preview --stack dev
@@ -51,7 +51,7 @@ clean: down ## `down`, and remove the caches: engine, images, virtual environmen
 	@echo "clean: the caches are gone"
 
 test: test-deps engine image ## every test, in layers: unit, program, schema, netns, engine, vm
-	@python3 -m lab image --variant home >/dev/null
+	@for variant in home net; do python3 -m lab image --variant $$variant >/dev/null; done
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 	@$(AS_ROOT) $(PY) -m pytest $(PYTEST)
 
@@ -60,6 +60,11 @@ lint: .venv/dev ## Ruff and strict types
 
 bench: test-deps engine ## measure preview, no-op up, and up from nothing against a bare boot
 	@$(PY) -m bench.startup
+
+bench-data: test-deps ## measure packets through the relay against the bare tunnel, here and in a VM
+	$(call apt_install,iperf3)
+	@$(AS_ROOT) $(PY) -m bench.dataplane
+	@$(AS_ROOT) $(PY) -m bench.dataplane --vm
 
 lock: ## resolve the pinned requirements anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes \

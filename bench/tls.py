@@ -12,7 +12,7 @@ import argparse
 import json
 import statistics
 
-from tests.netns.conftest import RELAY, make, wireguard_environment
+from tests.netns.conftest import RELAY, make, wireguard_env
 from tests.netns.topology import Host, internet
 from tests.netns.watching import Watched, home_speaks_tls, local, relay_serves_tls
 from tests.waiting import eventually
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     options = parser.parse_args()
     found: dict[str, list[float]] = {"bare": [], "TLS": []}
-    with internet(wireguard_environment()) as net:
+    with internet(wireguard_env()) as net:
         lab = make(net, {"tunnel": {"tls": True}}, forwards=["80:8080", PORT])
         lab.relay_up()
         relay_serves_tls(lab)

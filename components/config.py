@@ -100,7 +100,8 @@ def _tls(value: object, faults: Collector) -> int | None:
     if isinstance(value, bool):
         return TLS_PORT if value else None
     if not isinstance(value, Mapping):
-        faults.add("tunnel.tls", f"{value!r} is no way to have TLS", "write true or {port: 443}")
+        reason = f"{shown(value)} is no way to have TLS"
+        faults.add("tunnel.tls", reason, "write true or {port: 443}")
         return None
     raw = section(value, "tunnel.tls", TLS_KEYS, faults)
     return integer(raw.get("port", TLS_PORT), "tunnel.tls.port", 1, 65535, faults)

@@ -44,10 +44,10 @@ FORWARDS = [
 
 @pytest.fixture(scope="session")
 def wg_env() -> dict[str, str]:
-    return wireguard_environment()
+    return wireguard_env()
 
 
-def wireguard_environment() -> dict[str, str]:
+def wireguard_env() -> dict[str, str]:
     """wg-quick's environment: the kernel's WireGuard where there is one, else userspace."""
     env = {**os.environ}
     probe = subprocess.run(
@@ -158,6 +158,10 @@ class Lab:
 
     def serve(self, host: str, port: int, verb: str = "serve", at: str = "0.0.0.0") -> None:  # noqa: S104
         self.net[host].start([*TALK, verb, at, str(port)])
+        self.listens(host, at, port)
+
+    def listens(self, host: str, at: str, port: int) -> None:
+        """Wait until someone listens there."""
         listening = f"{'[' + at + ']' if ':' in at else at}:{port} "
         eventually(
             lambda: listening in self.net[host].run("ss -Hlntu"), f"{host} listens on {listening}"

@@ -102,7 +102,7 @@ class Host:
         """End what was started here, by pid, and with the holder the namespaces."""
         for process in self.started:
             process.terminate()
-        for pid in self._inside():
+        for pid in self.inside():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         for process in [*self.started, self.holder]:
@@ -113,8 +113,8 @@ class Host:
             if pipe:
                 pipe.close()
 
-    def _inside(self) -> list[int]:
-        """Daemons that wg-quick started: everything in our network namespace but the holder."""
+    def inside(self) -> list[int]:
+        """The pids of everything in our network namespace but the holder."""
         mine = Path(f"/proc/{self.pid}/ns/net").readlink()
         found = []
         for entry in Path("/proc").iterdir():

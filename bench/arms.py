@@ -1,0 +1,104 @@
+"""The same hosts twice: with the relay's generated configs, and with WireGuard alone.
+
+Both arms have the same namespaces and links, so the same hops: client, internet, relay, carrier,
+router, home. In arm ``relay`` the client dials the relay's address and all that is generated is at
+work. In arm ``bare`` the client dials home's tunnel address: the internet routes the tunnel's
+network to the relay, and relay and home do nothing but route, without one rule of nft or iptables
+and without conntrack. So the ratio of the two is what DNAT, filter, marks and clamp cost together.
+
+Arm ``tracked`` is arm ``bare`` with one stateful rule on relay and home, as any firewall has one:
+what conntrack alone costs of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.wireguard import interface, peer, relay_peers
+from tests.netns.conftest import RELAY, Lab, make
+from tests.netns.topology import Host, internet
+from tests.waiting import eventually
+
+CLIENTS = "203.0.113.0/24"
+LOAD, PING = 5201, 5300  # ports: iperf3's, and the round trips'
+FORWARDS = [f"{LOAD}:{LOAD}/both", f"{PING}:{PING}"]
+
+
+STATEFUL = """
+table inet stateful {
+  chain through { type filter hook forward priority 0; ct state established accept; }
+  chain here { type filter hook input priority 0; ct state established accept; }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One set of hosts, and where its client dials."""
+
+    name: str
+    lab: Lab
+    to: str
+
+    @property
+    def net(self) -> dict[str, Host]:
+        """The hosts by name."""
+        return self.lab.net
+
+    def busy(self, host: str) -> list[str]:
+        """The names of the processes on a host, apart from the one that holds its namespace."""
+        found = []
+        for pid in self.net[host].inside():
+            with contextlib.suppress(OSError):  # it has ended since
+                found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+        return sorted(found)
+
+
+@contextlib.contextmanager
+def relay_arm(env: dict[str, str]) -> Iterator[Arm]:
+    """All that is generated, as a user has it by default."""
+    with internet(env) as net:
+        lab = make(net, forwards=FORWARDS)
+        lab.relay_up()
+        lab.home_up()
+        yield Arm("relay", lab, RELAY)
+
+
+@contextlib.contextmanager
+def bare_arm(env: dict[str, str], tracked: bool = False) -> Iterator[Arm]:
+    """WireGuard and routes; with a stateful rule on relay and home where it is ``tracked``."""
+    with internet(env) as net:
+        lab = make(net, forwards=FORWARDS)
+        tunnel, keys, home = lab.settings.tunnel, lab.keys, lab.home()
+        mine = keys.peers[home.name]
+        at = f"{tunnel.relay}/{tunnel.network.prefixlen}"
+        text = interface(tunnel, at, keys.wireguard.private, [f"ListenPort = {tunnel.port}"])
+        net["relay"].write("/etc/wireguard/wg0.conf", text + relay_peers(lab.settings, keys))
+        text = interface(tunnel, f"{home.address}/24", mine.private, ["Table = off"])
+        text += peer(lab.uplink, mine.preshared, ["0.0.0.0/0"], tunnel.keepalive)
+        net["home"].write("/etc/wireguard/wg0.conf", text)
+        net["internet"].run(f"ip route add {tunnel.network} via {RELAY}")
+        net["relay"].run("wg-quick up wg0")
+        net["home"].run("wg-quick up wg0")
+        net["home"].run(f"ip route add {CLIENTS} dev wg0")
+        shown = "wg show wg0 latest-handshakes"
+        eventually(lambda: net["home"].run(shown).split()[-1] != "0", "handshake")
+        for host in ("relay", "home") if tracked else ():
+            net[host].run("nft -f -", stdin=STATEFUL)
+        yield Arm("tracked" if tracked else "bare", lab, str(home.address))
+
+
+def serve(arm: Arm) -> None:
+    """What answers at home, in either arm: iperf3 and the round trips, on home's tunnel address.
+
+    iperf3 connects its UDP socket, so it must be bound to the address that callers reach.
+    """
+    home, at = arm.net["home"], str(arm.lab.home().address)
+    pingpong = Path(__file__).with_name("pingpong.py")
+    home.start(["iperf3", "--server", "--bind", at, "--port", str(LOAD)])
+    home.start(["python3", str(pingpong), "serve", at, str(PING)])
+    for port in (LOAD, PING):
+        arm.lab.listens("home", at, port)
