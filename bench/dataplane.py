@@ -67,13 +67,9 @@ def udp(arm: Arm, size: int) -> float:
 
 def round_trip(arm: Arm) -> float:
     """Microseconds, the median of ``TRIPS``."""
-    return float(arm.net["client"].run(ping(arm, TRIPS), timeout=60).split()[0])
-
-
-def ping(arm: Arm, count: int) -> list[str]:
-    """The command of some round trips."""
     script = str(Path(__file__).with_name("pingpong.py"))
-    return ["python3", script, "call", arm.to, str(PING), str(count)]
+    command = ["python3", script, "call", arm.to, str(PING), str(TRIPS)]
+    return float(arm.net["client"].run(command, timeout=60).split()[0])
 
 
 MEASURES: dict[str, tuple[str, float, Callable[[Arm], float]]] = {
@@ -136,7 +132,9 @@ def machine() -> dict[str, Any]:
 
 def processes(arm: Arm, userspace: bool) -> dict[str, list[str]]:
     """Who runs on relay and home while the client is busy; raises where that is one of ours."""
-    busy = arm.net["client"].start(ping(arm, 10 * TRIPS))
+    busy = arm.net["client"].start(
+        ["iperf3", "--client", arm.to, "--port", str(LOAD), "--time", str(5 * SECONDS)]
+    )
     eventually(lambda: "ESTAB" in arm.net["client"].run("ss -Htn"), "a busy client")
     found = {host: arm.busy(host) for host in ("relay", "home")}
     busy.wait(timeout=60)

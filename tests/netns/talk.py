@@ -7,7 +7,8 @@ talk.py segments HOST PORT         TCP alone, with the size of the largest segme
 talk.py size HOST PORT             prints the largest segment that the client may send
 talk.py tcp|udp HOST PORT [SPORT [FROM]]  prints the answer, or fails within two seconds
 talk.py count HOST PORT            TCP: numbers its bytes until the caller has enough
-talk.py download HOST PORT SECONDS prints how many numbered bytes came, each as it should be
+talk.py download HOST PORT SECONDS prints how many numbered bytes came, each as it should be;
+                                   ends at SIGTERM too, as ``pings`` does
 talk.py echo HOST PORT             UDP: what came goes back
 talk.py pings HOST PORT SECONDS    prints how many datagrams were sent and how many came back
 """
@@ -15,10 +16,13 @@ talk.py pings HOST PORT SECONDS    prints how many datagrams were sent and how m
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
 import threading
 import time
+
+ENOUGH = threading.Event()  # SIGTERM: the caller has heard enough
 
 
 def family(host: str) -> socket.AddressFamily:
@@ -93,7 +97,7 @@ def download(host: str, port: int, seconds: float) -> int:
     expected, rest = 0, b""
     end = time.monotonic() + seconds
     with socket.create_connection((host, port), timeout=5) as caller:
-        while time.monotonic() < end:
+        while time.monotonic() < end and not ENOUGH.is_set():
             got = caller.recv(65536)
             if not got:
                 raise OSError(f"the stream ended after {expected} words")
@@ -123,18 +127,23 @@ def pings(host: str, port: int, seconds: float) -> str:
         caller.settimeout(0.5)
 
         def listen() -> None:
-            while not over.is_set():
-                with contextlib.suppress(OSError):  # silence, or a refusal
+            while True:
+                try:
                     back.add(caller.recv(64))
+                except TimeoutError:
+                    if over.is_set():
+                        return
+                except OSError:
+                    continue  # refused
 
         over = threading.Event()
         listener = threading.Thread(target=listen)
         listener.start()
-        sent = int(seconds * 100)
-        for number in range(sent):
+        sent = 0
+        while sent < seconds * 100 and not ENOUGH.wait(0.01):
             with contextlib.suppress(ConnectionRefusedError):
-                caller.send(number.to_bytes(8, "big"))
-            time.sleep(0.01)  # the pace, not a wait
+                caller.send(sent.to_bytes(8, "big"))
+            sent += 1
         over.set()
         listener.join()
     return f"{sent} {len(back)}"
@@ -142,6 +151,8 @@ def pings(host: str, port: int, seconds: float) -> str:
 
 if __name__ == "__main__":
     verb, host, port, *rest = sys.argv[1:]
+    if verb in ("download", "pings"):
+        signal.signal(signal.SIGTERM, lambda *_: ENOUGH.set())
     if verb in ("count", "echo"):
         {"count": count, "echo": echo}[verb](host, int(port))
     if verb in ("download", "pings"):

@@ -75,19 +75,18 @@ def started(lab: Lab, verb: str, port: int, seconds: float) -> subprocess.Popen[
 
 
 def test_a_hundred_changes_cost_no_byte_and_no_datagram(lab: Lab) -> None:
-    download, pings = started(lab, "download", 80, 20), started(lab, "pings", 81, 20)
-    changes = 0
-    while changes < 100 and download.poll() is None:
-        apply(lab, plan(lab, [f"{1000 + changes}:8082"], homes=("other",) * (changes % 2)))
-        changes += 1
+    download, pings = started(lab, "download", 80, 300), started(lab, "pings", 81, 300)
+    for change in range(100):
+        apply(lab, plan(lab, [f"{1000 + change}:8082"], homes=("other",) * (change % 2)))
+        assert download.poll() is None, f"ended at change {change}"
+    download.terminate()
+    pings.terminate()
     said, error = download.communicate(timeout=60)
     assert not error
     assert int(said) > 1_000_000
     sent, back = map(int, pings.communicate(timeout=60)[0].split())
-    assert sent == 2000
+    assert sent > 500
     assert back == sent
-    print(f"{changes} changes, {said.strip()} bytes, {sent} datagrams")
-    assert changes >= 50
 
 
 def test_a_new_forward_answers_and_a_removed_one_does_not(lab: Lab) -> None:
