@@ -11,6 +11,7 @@ first = args["homes"][0]["name"]
 pulumi.export("homeConfig", relay.home_configs.apply(lambda configs: configs[first]))
 pulumi.export("homeConfigs", relay.home_configs)
 pulumi.export("homeRules", relay.home_rules)
+pulumi.export("homeFormats", relay.home_formats)
 pulumi.export("deviceConfigs", relay.device_configs)
 pulumi.export("endpoint", relay.endpoint)
 pulumi.export("publicIp", relay.public_ip)

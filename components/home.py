@@ -86,8 +86,10 @@ def _way_back(home: Home, tunnel: Tunnel, way: Way) -> tuple[list[str], list[str
     without it has the rest. wg-quick cuts a line at a number sign, so there is none.
     """
     # Per interface, and so gone with it; AppArmor's profile (Ubuntu 25.04 on) allows all alone.
+    # A container may only read it, and has it set from outside.
     up = [
         "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1 2>/dev/null"
+        ' || [ "$(cat /proc/sys/net/ipv4/conf/all/src_valid_mark 2>/dev/null)" = 1 ]'
         " || sysctl -q net.ipv4.conf.all.src_valid_mark=1"
     ]
     down: list[str] = []

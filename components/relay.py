@@ -14,6 +14,7 @@ from .args import RelayArgs
 from .carrier import bundle, command
 from .device import device_config
 from .faults import Collector, Faults
+from .formats import home_formats
 from .home import home_config
 from .home_rules import home_rules
 from .keys import (
@@ -56,6 +57,8 @@ class Relay(pulumi.ComponentResource):
     """wg-quick's file for each home, by name; secret."""
     home_rules: pulumi.Output[dict[str, str]]
     """nft's file for each home that needs one beside its config, by name."""
+    home_formats: pulumi.Output[dict[str, dict[str, dict[str, str]]]]
+    """Other forms of each home's config: home, form, file, text; secret."""
     device_configs: pulumi.Output[dict[str, str]]
     """A WireGuard file for each device, by name; secret."""
 
@@ -93,6 +96,7 @@ class Relay(pulumi.ComponentResource):
             return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
 
         self.home_configs = handed_out(_home_configs)
+        self.home_formats = handed_out(_home_formats)
         self.device_configs = handed_out(_device_configs)
         self.register_outputs(
             {
@@ -102,6 +106,7 @@ class Relay(pulumi.ComponentResource):
                 "forwards": self.forwards,
                 "homeConfigs": self.home_configs,
                 "homeRules": self.home_rules,
+                "homeFormats": self.home_formats,
                 "deviceConfigs": self.device_configs,
             }
         )
@@ -256,6 +261,17 @@ def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[st
     uplink = Uplink(keys.wireguard.public, endpoint)
     return {
         home.name: home_config(home, tunnel, keys.peers[home.name], uplink)
+        for home in settings.homes
+    }
+
+
+def _home_formats(
+    settings: Settings, keys: RelayKeys, endpoint: str
+) -> dict[str, dict[str, dict[str, str]]]:
+    tunnel = settings.drawn(keys.prefix).tunnel
+    uplink = Uplink(keys.wireguard.public, endpoint)
+    return {
+        home.name: home_formats(home, tunnel, keys.peers[home.name], uplink)
         for home in settings.homes
     }
 

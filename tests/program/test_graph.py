@@ -73,6 +73,7 @@ def test_outputs(program: Program) -> None:
         "homeConfig": True,
         "homeConfigs": True,
         "homeRules": False,
+        "homeFormats": True,
         "deviceConfigs": True,
         "endpoint": False,
         "publicIp": False,
