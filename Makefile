@@ -18,7 +18,7 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack libwrap0
 
-.PHONY: help up preview demo image status test lint bench down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr image status test lint bench down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -33,6 +33,9 @@ preview: stack ## what `make up` would change
 demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its page through the relay
 	@python3 -m lab image --variant home >/dev/null
 	@$(ENV) && python3 -m demo run dev
+
+qr: $(DEV)/env .venv/run ## a device's config as a QR code: make qr DEVICE=phone
+	@$(ENV) && $(PY) -m handout --stack dev qr "$(DEVICE)"
 
 image: deps ## build the relay's disk image, or find it built
 	@python3 -m lab image --variant vps >/dev/null
