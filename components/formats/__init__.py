@@ -6,7 +6,7 @@ its return path works.
 
 from __future__ import annotations
 
-from ..home import home_config
+from ..home import Way, home_config
 from ..home_rules import home_rules
 from ..keys import PeerKeys
 from ..model import Home, Mode, Tunnel
@@ -37,7 +37,7 @@ def home_formats(
     beside = {f"{tunnel.interface}.rules": rules} if rules is not None else {}
     found = {
         "docker-compose": compose(config, tunnel.interface) | beside,
-        "systemd-networkd": networkd(config, home, tunnel) | beside,
+        "systemd-networkd": networkd(config, home, tunnel, Way(uplink.slot)) | beside,
     }
     if home.mode is Mode.MASQUERADE:
         found |= {form: {f"{tunnel.interface}.conf": config} for form in PLAIN_ONLY}

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..home import ANYWHERE, Way
 from ..model import Home, Tunnel
 from .sections import Sections, sections
 
 UNITS = "/etc/systemd/network"
 
 
-def networkd(config: str, home: Home, tunnel: Tunnel) -> dict[str, str]:
-    """The files by name; ``config`` is home's ``home_config``."""
+def networkd(config: str, home: Home, tunnel: Tunnel, way: Way) -> dict[str, str]:
+    """The files by name; ``config`` is home's ``home_config`` and ``way`` its relay's numbers."""
     whole, wg = sections(config), tunnel.interface
     files = {
         f"{wg}.netdev": _netdev(whole, tunnel),
-        f"{wg}.network": _network(whole, home, tunnel),
+        f"{wg}.network": _network(whole, home, tunnel, way),
     }
     if whole.hooks:
         files |= {f"{wg}-tunnel": _script(whole, wg), f"{wg}-tunnel.service": _unit(wg)}
@@ -39,16 +40,26 @@ def _netdev(whole: Sections, tunnel: Tunnel) -> str:
     )
 
 
-def _network(whole: Sections, home: Home, tunnel: Tunnel) -> str:
-    pairs = zip(tunnel.addresses(home), tunnel.networks, strict=False)
+def _network(whole: Sections, home: Home, tunnel: Tunnel, way: Way) -> str:
+    pairs = [*zip(tunnel.addresses(home), tunnel.networks, strict=False)]
     network = [("Address", f"{address}/{network.prefixlen}") for address, network in pairs]
-    # networkd takes routes and addresses away that it did not make, when it starts anew.
-    network += [("KeepConfiguration", "yes")] if whole.hooks else []
+    link: list[tuple[str, object]] = []
+    routes: list[tuple[str, list[tuple[str, object]]]] = []
+    if whole.hooks:
+        # The commands make these routes too; but networkd, when it starts anew or is told to
+        # reconfigure the link, takes those away that it does not know.
+        network.append(("KeepConfiguration", "yes"))
+        link.append(("ActivationPolicy", "manual"))
+        routes = [
+            ("Route", [("Destination", anywhere), ("Table", way.route)])
+            for anywhere in ANYWHERE[: len(pairs)]
+        ]
     return _text(
         f"# {UNITS}/{tunnel.interface}.network, mode 0644.",
         ("Match", [("Name", tunnel.interface)]),
-        ("Link", [("ActivationPolicy", "manual")] if whole.hooks else []),
+        ("Link", link),
         ("Network", network),
+        *routes,
     )
 
 
