@@ -16,7 +16,7 @@ ENV := . $(DEV)/env
 
 LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e2fsprogs \
 	openssh-client curl ca-certificates procps
-TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack libwrap0
+TEST_PACKAGES := wireguard-tools iptables nftables iproute2 shellcheck conntrack libwrap0 zbar-tools
 
 .PHONY: help up preview demo qr image status test lint bench down clean lock deps test-deps engine stack
 
