@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import obtain
+from ..unpacked import unpacked
 
 Validate = Callable[[Path], "subprocess.CompletedProcess[str]"]
 
@@ -21,14 +21,7 @@ Validate = Callable[[Path], "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="session")
 def cloud_init() -> Path:
     """The folder with cloud-init's Python packages."""
-    folder = obtain.cache() / "cloud-init"
-    modules = folder / "usr" / "lib" / "python3" / "dist-packages"
-    if not (modules / "cloudinit").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "-q", "download", "cloud-init"], cwd=folder, check=True)
-        package = sorted(folder.glob("cloud-init_*.deb"))[-1]
-        subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
-    return modules
+    return unpacked("cloud-init", "cloud-init") / "usr" / "lib" / "python3" / "dist-packages"
 
 
 @pytest.fixture(scope="session")

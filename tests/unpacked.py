@@ -1,0 +1,27 @@
+"""Programs of Debian's packages, unpacked into the cache and not installed: nothing is started."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from engine import obtain
+
+
+def unpacked(name: str, packages: str) -> Path:
+    """The folder ``name`` of the cache with these packages (and no dependency of theirs) in it."""
+    folder = obtain.cache() / name
+    done = folder / ".packages"
+    if not done.exists() or done.read_text() != packages:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(dir=folder) as fetched:
+            subprocess.run(
+                ["apt-get", "-q", "download", *packages.split()], cwd=fetched, check=True
+            )
+            for package in sorted(Path(fetched).glob("*.deb")):
+                subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+        done.write_text(packages)
+    return folder
