@@ -17,9 +17,9 @@ ENV := . $(DEV)/env
 LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e2fsprogs \
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
-	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3
+	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
 
-.PHONY: help up preview demo image status test lint bench bench-data down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr image status test lint bench bench-data down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,6 +34,9 @@ preview: stack ## what `make up` would change
 demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its page through the relay
 	@python3 -m lab image --variant home >/dev/null
 	@$(ENV) && python3 -m demo run dev
+
+qr: $(DEV)/env .venv/run ## a device's config as a QR code: make qr DEVICE=phone
+	@$(ENV) && $(PY) -m handout --stack dev qr "$(DEVICE)"
 
 image: deps ## build the relay's disk image, or find it built
 	@python3 -m lab image --variant vps >/dev/null

@@ -96,8 +96,12 @@ def _way_back(home: Home, tunnel: Tunnel, way: Way) -> tuple[list[str], list[str
     """
     # Per interface, and so gone with it; AppArmor's profile (Ubuntu 25.04 on) allows all alone.
     # With egress it is every line's source that is checked by its mark; wg-quick's own full tunnel
-    # sets this too, and like ours leaves it set.
-    everywhere = "sysctl -q net.ipv4.conf.all.src_valid_mark=1"
+    # sets this too, and like ours leaves it set. A container may only read it, and has it set from
+    # outside.
+    everywhere = (
+        '[ "$(cat /proc/sys/net/ipv4/conf/all/src_valid_mark 2>/dev/null)" = 1 ]'
+        " || sysctl -q net.ipv4.conf.all.src_valid_mark=1"
+    )
     here = "sysctl -q -w net.ipv4.conf.%i.src_valid_mark=1 2>/dev/null"
     up = [everywhere if home.egress else f"{here} || {everywhere}"]
     down: list[str] = []

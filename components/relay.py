@@ -14,6 +14,7 @@ from .args import RelayArgs
 from .carrier import bundle, command
 from .device import device_config
 from .faults import Collector, Faults
+from .formats import home_formats
 from .home import home_config
 from .home_rules import home_rules
 from .installer import home_installer
@@ -60,6 +61,8 @@ class Relay(pulumi.ComponentResource):
     """nft's file for each home that needs one beside its config, by name."""
     home_installers: pulumi.Output[dict[str, str]]
     """A script for each home that brings its tunnel up and keeps it up, by name; secret."""
+    home_formats: pulumi.Output[dict[str, dict[str, dict[str, str]]]]
+    """Other forms of each home's config: home, form, file, text; secret."""
     device_configs: pulumi.Output[dict[str, str]]
     """A WireGuard file for each device, by name; secret."""
 
@@ -98,6 +101,7 @@ class Relay(pulumi.ComponentResource):
 
         self.home_configs = handed_out(_home_configs)
         self.home_installers = handed_out(_home_installers)
+        self.home_formats = handed_out(_home_formats)
         self.device_configs = handed_out(_device_configs)
         self.register_outputs(
             {
@@ -108,6 +112,7 @@ class Relay(pulumi.ComponentResource):
                 "homeConfigs": self.home_configs,
                 "homeRules": self.home_rules,
                 "homeInstallers": self.home_installers,
+                "homeFormats": self.home_formats,
                 "deviceConfigs": self.device_configs,
             }
         )
@@ -272,6 +277,17 @@ def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[st
 def _home_installers(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
     uplink = Uplink(keys.wireguard.public, endpoint)
     return {home.name: home_installer(home, settings, keys, uplink) for home in settings.homes}
+
+
+def _home_formats(
+    settings: Settings, keys: RelayKeys, endpoint: str
+) -> dict[str, dict[str, dict[str, str]]]:
+    tunnel = settings.drawn(keys.prefix).tunnel
+    uplink = Uplink(keys.wireguard.public, endpoint)
+    return {
+        home.name: home_formats(home, tunnel, keys.peers[home.name], uplink)
+        for home in settings.homes
+    }
 
 
 def _device_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:

@@ -16,8 +16,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import outputs
-from .outputs import Forward
+from handout import outputs
+from handout.outputs import Forward
 
 DEADLINE = 600  # seconds; a home takes one to two minutes under software emulation
 DEV = Path(__file__).resolve().parents[1] / ".dev"

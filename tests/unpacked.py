@@ -1,10 +1,8 @@
-"""Debian's packages, unpacked into the cache and not installed.
-
-Installing a server would start it on the machine of whoever runs the tests.
-"""
+"""Programs of Debian's packages, unpacked into the cache and not installed: nothing is started."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,16 +11,18 @@ from engine import obtain
 
 
 def unpacked(name: str, *packages: str) -> Path:
-    """The folder ``name`` in the cache with these packages in it; whole, or not there."""
+    """The folder ``name`` of the cache with these packages (and no dependency of theirs) in it.
+
+    Installing a server would start it on the machine of whoever runs the tests.
+    """
     folder = obtain.cache() / name
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            made = Path(temporary) / name
-            made.mkdir()
-            subprocess.run(["apt-get", "-q", "download", *packages], cwd=made, check=True)
-            for package in made.glob("*.deb"):
-                subprocess.run(["dpkg-deb", "-x", str(package), str(made)], check=True)
-                package.unlink()
-            made.rename(folder)
+    done = folder / ".packages"
+    if not done.exists() or done.read_text() != " ".join(packages):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(dir=folder) as fetched:
+            subprocess.run(["apt-get", "-q", "download", *packages], cwd=fetched, check=True)
+            for package in sorted(Path(fetched).glob("*.deb")):
+                subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
+        done.write_text(" ".join(packages))
     return folder

@@ -87,6 +87,7 @@ def test_outputs(program: Program) -> None:
         "homeRules": False,
         "homeInstaller": True,
         "homeInstallers": True,
+        "homeFormats": True,
         "deviceConfigs": True,
         "endpoint": False,
         "publicIp": False,

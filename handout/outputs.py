@@ -24,15 +24,22 @@ class Forward:
         return self.listen.rpartition(":")[2]
 
 
-def read(stack: str, secrets: bool = False) -> dict[str, Any]:
-    """Every output; secret ones are left out unless asked for. Exits where there are none."""
-    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
-    if secrets:
-        command.append("--show-secrets")
-    done = subprocess.run(command, capture_output=True, text=True)
+def read(stack: str | None = None, secrets: bool = False) -> dict[str, Any]:
+    """Every output of a stack, by default of the selected one. Exits where there are none.
+
+    Secret ones are left out unless asked for.
+    """
+    command = ["pulumi", "stack", "output", "--json"]
+    command += ["--stack", stack] if stack else []
+    command += ["--show-secrets"] if secrets else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        sys.exit("there is no pulumi on PATH; after make up, run: . .dev/env")
     found = json.loads(done.stdout) if done.returncode == 0 else {}
     if "forwards" not in found:
-        sys.exit(f"stack {stack} has no relay yet; run: make up\n{done.stderr.strip()}".strip())
+        which = f"stack {stack}" if stack else "the selected stack"
+        sys.exit(f"{which} has no relay yet; run: make up\n{done.stderr.strip()}".strip())
     return dict(found)
 
 
