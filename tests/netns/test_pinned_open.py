@@ -18,6 +18,7 @@ from .conftest import Lab, make
 from .topology import Host, internet
 
 KEEPALIVE = 25
+SLACK = 5  # seconds for a busy machine; 0.1 to 1.4 were measured on a quiet one
 CALLER = "172.16.0.1"  # as such homes see it
 # Masquerade, where no IPv6 of the host's own (router solicitations) breaks the silence.
 HOMES = [
@@ -100,7 +101,7 @@ def test_service_is_back_within_one_keepalive(lab: Lab, change: object) -> None:
     # change comes when all is quiet, and at the worst moment: right after a keepalive.
     quiet(lab.net["lan"])
     before = sent(lab.net["home"])
-    eventually(lambda: sent(lab.net["home"]) != before, "a keepalive", within=KEEPALIVE + 2)
+    eventually(lambda: sent(lab.net["home"]) != before, "a keepalive", within=KEEPALIVE + SLACK)
     mapped = endpoint(lab, idle)
     began = time.monotonic()
     change(lab.net)
@@ -109,7 +110,7 @@ def test_service_is_back_within_one_keepalive(lab: Lab, change: object) -> None:
     took = time.monotonic() - began
     print(f"silent at first: {first == ''}; back after {took:.1f} s")
     assert first == ""
-    assert took <= KEEPALIVE + 2
+    assert took <= KEEPALIVE + SLACK
     assert endpoint(lab, idle) == mapped, "without a keepalive the relay knows nothing of it"
     assert lab.call("udp", 81) == ""
 
