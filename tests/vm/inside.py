@@ -64,7 +64,7 @@ class Inside:
         words = ("exec", "--timeout", str(timeout + 60), self.name, "--", "sh", "-c", shell)
         return self.call(*words, timeout=timeout + 120)
 
-    def pytest(self, *what: str, timeout: int = 300) -> int:
+    def pytest(self, *what: str, timeout: int = 900) -> int:
         """Run tests there; how many passed. What failed is in the exception."""
         words = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
         said = self.run(" ".join([*words, *(f"'{w}'" for w in what)]), timeout)
