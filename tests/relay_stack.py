@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from components.keys import ssh_key, wireguard_key
+from components.keys import KEY_BYTES, ssh_key, wireguard_key
 from engine import environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +115,8 @@ class Stack:
         found: set[str] = set()
         for resource in self._json("export", "--show-secrets")["deployment"]["resources"]:
             if resource["type"] == "random:index/randomBytes:RandomBytes":
+                if resource["inputs"]["length"] != KEY_BYTES:
+                    continue  # the global ID of the tunnel's IPv6 network, which is public
                 seed, digits = (self._plain(resource["outputs"][k]) for k in ("base64", "hex"))
                 found |= {seed, digits, wireguard_key(seed).private}
                 found |= set(ssh_key(seed).private.splitlines()[3:-1])  # below the public half

@@ -71,8 +71,8 @@ def carrier_moves_the_mapping(net: dict[str, Host]) -> None:
 
 
 def carrier_gets_another_address(net: dict[str, Host]) -> None:
-    net["carrier"].run("ip addr del 192.0.2.2/25 dev wan")
-    net["carrier"].run("ip addr add 192.0.2.3/25 dev wan")
+    net["carrier"].run("ip addr del 192.0.2.2/26 dev wan")
+    net["carrier"].run("ip addr add 192.0.2.3/26 dev wan")
     net["carrier"].run("ip route replace default via 192.0.2.1")
     net["carrier"].run("conntrack -F")
 

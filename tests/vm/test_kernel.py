@@ -28,8 +28,3 @@ def test_the_return_path(vm: Inside) -> None:
     for case in ("host-tcp", "host-udp", "container-tcp", "container-udp"):
         chosen.append(f"{RETURN_PATH}::test_home_sees_the_caller[rp_filter=1-{case}]")
     assert vm.pytest(*chosen) == len(chosen)
-
-
-def test_a_failure_there_is_a_failure_here(vm: Inside) -> None:
-    with pytest.raises(AssertionError, match=r"ended 5:\n(.|\n)*deselected"):
-        vm.pytest(RETURN_PATH, "-k", "no_such_test")
