@@ -20,12 +20,12 @@ CROSSES = 0x01000000  # may pass through the relay: a device to a home, a home t
 HIDDEN = 0x02000000  # its caller is shown to home as the relay
 # What egress must never reach: a provider's inner networks, and its metadata (RFC 6890, and
 # Azure's public address for it); also not by the way of a NAT64 (RFC 6052, RFC 8215) or 6to4.
+# The kernel forwards neither to loopback addresses nor to multicast groups of its own accord.
 NOT_INTERNET = {
     Family.V4: (
         "0.0.0.0/8",
         "10.0.0.0/8",
         "100.64.0.0/10",
-        "127.0.0.0/8",
         "168.63.129.16/32",
         "169.254.0.0/16",
         "172.16.0.0/12",
@@ -40,7 +40,6 @@ NOT_INTERNET = {
         "2002::/16",
         "fc00::/7",
         "fe80::/9",
-        "ff00::/8",
     ),
 }
 
