@@ -20,6 +20,7 @@ SAMPLE = {
     "relay firewall.v4: -A RELAY-INPUT -p tcp --dport 22 -j ACCEPT": "ssh-tcp4",
     "relay firewall.v6: -A RELAY-INPUT -j DROP": "undeclared-tcp6",
     "relay wg0.conf: MTU = 1380": "segments-in-size4[transparent]",
+    "relay wg0.peers: AllowedIPs INNER6/128": "device-all-tcp6",
     "relay wg0.ip.nft: elements of ports": "host-tcp4[transparent]",
     "relay wg0.ip.nft: elements of allowed": "from-udp4[masquerade]",
     "relay wg0.ip.nft: not_internet: 10.0.0.0/8": "inner-10.9.9.9",
@@ -30,12 +31,14 @@ SAMPLE = {
     ),
     "peer wg0.conf: ip tag: iifname %i ct state new"
     " ct mark set ct mark and 0x00ffffff or MARK": "host-tcp4[transparent]",
+    "peer wg0.conf: PostUp = iptables -w -A %i-home -i %i -j DROP": "behind-home-udp4",
     "peer wg0.conf: PostUp = ip -6 rule del protocol kernel from INNER6 lookup TABLE"
     " 2>/dev/null || :; ip -6 rule add protocol kernel from INNER6 lookup TABLE"
     " 2>/dev/null || :": "host6-tcp6[transparent]",
     "peer wg0.rules: add element ip TABLE lan_hosts { 192.168.1.2, 192.168.1.50 }": (
         "lan-host-tcp4[transparent]"
     ),
+    "peer wg0.conf: PersistentKeepalive = 25": "host-tcp4[masquerade]",
 }
 
 

@@ -28,6 +28,7 @@ HOSTS = {
     "guarded": 3,
     "plain": 4,
     "office": 5,
+    "villa": 6,
     "phone": 10,
     "laptop": 11,
     "tablet": 12,
@@ -90,7 +91,13 @@ CONFIG: dict[str, Any] = {
             "ipv6": True,
             "forwards": _forwards(PLAIN, False),
         },
-        {"name": "office", "address": inner("office"), "egress": ["2500/both"]},
+        {"name": "villa", "address": inner("villa"), "egress": "all"},
+        {
+            "name": "office",
+            "address": inner("office"),
+            "egress": ["2500/both"],
+            "forwards": ["5093:8094"],
+        },
     ],
     "devices": [
         {"name": "phone", "address": inner("phone"), "reach": ["homes", "devices"]},
@@ -98,8 +105,12 @@ CONFIG: dict[str, Any] = {
         {"name": "tablet", "address": inner("tablet"), "reach": ["devices"], "traffic": "all"},
     ],
 }
-# Who dials the relay's other port, and by which address; the rest dial its first.
-DIALS = {"laptop": f"{RELAY}:{OTHER_PORT}", "tablet": f"[{RELAY6}]:{OTHER_PORT}"}
+# Who dials the relay's other port, or its IPv6 address; the rest dial its first.
+DIALS = {
+    "laptop": f"{RELAY}:{OTHER_PORT}",
+    "tablet": f"[{RELAY6}]:{OTHER_PORT}",
+    "villa": f"[{RELAY6}]:51820",
+}
 Files = dict[str, str]
 
 

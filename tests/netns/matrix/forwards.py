@@ -11,12 +11,14 @@ from .rows import (
     BOTH,
     CARRIER,
     CLIENT,
+    CLIENT6,
     FORWARD,
     GATE,
     GATE6,
     MASQUERADE,
     NO_FORWARD,
     TRANSPARENT,
+    Probe,
     Row,
     calls,
     forwarded,
@@ -79,6 +81,17 @@ def forward_rows() -> Iterator[Row]:
         families=("6",),
         source={"6": "fd00:17::77"},
         tests=("test_home_sees_the_callers_ipv6_address",),
+    )
+    yield Row(
+        "user-dnat",
+        "home's user leads the port on to another of its IPv6 addresses",
+        {
+            TRANSPARENT: (
+                Probe(f"user-dnat6[{TRANSPARENT}]", "client", "tcp", RELAY6, 5093, CLIENT6),
+            ),
+            MASQUERADE: "not applicable: home has a route to the relay itself",
+            FORWARD: "not applicable: home has a route to the relay itself",
+        },
     )
     mss = ("test_segments_fit_the_tunnel",)
     yield forwarded(

@@ -1,7 +1,7 @@
 """Every generated rule, taken out alone.
 
-A mutant is one host's files without one line, statement, element or address. What no mutant is
-made of is named in ``KEPT``, with the reason; a line that is neither is an error, so that a new
+A mutant is one host's files without one line, statement, element or address. Lines that are no
+rule are named in ``KEPT``, with the reason; whatever else a file holds is taken out, so that a new
 kind of rule cannot pass unseen.
 """
 

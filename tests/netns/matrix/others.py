@@ -44,6 +44,7 @@ def rest() -> Iterator[Row]:
         "`egress: all`: home's programs, and its containers",
         *calls("egress-all", "guarded", anyone, 2501, out),
         *calls("egress-container", "pod", anyone, 2501, out),
+        *calls("egress-by-ipv6", "villa", anyone, 2501, out),
         tests=(*egress, "test_a_container_behind_it"),
     )
     yield plain(
@@ -58,6 +59,7 @@ def rest() -> Iterator[Row]:
         "`egress: all`: a TCP caller who comes by home's own line",
         *calls("own-line", "carrier", ("100.64.0.2",), 8888, "100.64.0.1")[::2],
         *calls("own-line", "carrier", ("fd00:1::3",), 8080, "fd00:64::1")[::2],
+        *calls("own-line-strict", "carrier", ("fd00:1::6",), 8080, "fd00:64::1")[::2],
         tests=("test_who_comes_by_homes_own_line_is_answered_by_it",),
     )
     yield plain(
@@ -123,7 +125,7 @@ def rest() -> Iterator[Row]:
         "peers-refused",
         "a home dials another home, or a device",
         *calls("home-home", "home", other, 8080, PROHIBITED, device="wg0"),
-        *calls("home-device", "plain", phone, 7000, PROHIBITED),
+        *calls("home-device", "home", phone, 7000, PROHIBITED, device="wg0"),
         tests=("test_a_home_dials_nobody_in_the_tunnel",),
     )
     own = (inner("home"), inner6("home"))
@@ -165,9 +167,8 @@ def rest() -> Iterator[Row]:
     )
     yield plain(
         "behind-home",
-        "the relay dials a LAN host or a container that home does not forward to",
-        *calls("behind-home", "relay", ("192.168.1.50",), 7001, SILENCE, device="wg0"),
-        *calls("behind-home", "relay", ("fd00:17::2",), 8081, SILENCE, device="wg0"),
+        "the relay dials a container that home opened to its LAN alone",
+        *calls("behind-home", "relay", ("172.17.0.2", "fd00:17::2"), 8081, SILENCE, device="wg0"),
         tests=("test_the_relay_reaches_nothing_that_home_does_not_publish",),
     )
     yield plain(

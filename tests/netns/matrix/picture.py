@@ -9,11 +9,12 @@
                                                      │
                                           100.64.0.2 router 192.168.1.1  NAT; 8888 to guarded,
                                                      │                8889 to office
-          lan .50, home .2, guarded .3, plain .4, office .5, behind 192.168.1.1; home, guarded and
-          plain each have a container, 172.17.0.2, behind Docker's rules and policies that drop
+          lan .50, home .2, guarded .3, plain .4, office .5, villa .6, behind 192.168.1.1; home,
+          guarded and plain each have a container, 172.17.0.2, behind Docker's rules
 
-All homes check sources strictly (rp_filter 1). Guarded and office have IPv6 of their own, and are
-called by it. Inner networks are addresses of the host internet.
+All homes check sources strictly (rp_filter 1); home and guarded drop by policy. Guarded, office and
+villa have IPv6 of their own and are called by it; villa dials the relay by it. Inner
+networks are addresses of the host internet.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..topology import NAT, Host, link
 from .config import MTU
 
 NAMES = (
-    "client phone laptop tablet internet relay carrier router home guarded plain office lan"
+    "client phone laptop tablet internet relay carrier router home guarded plain office villa lan"
     " container pod box"
 )
 # Addresses that no peer may reach by the relay, one of each network that it knows to be inner.
@@ -35,7 +36,7 @@ INNER = (
 )
 # Addresses behind homes, or of their LAN, that are none of the relay's business.
 COVETED = {
-    "home": ("192.168.1.50/32", "fd00:17::2/128"),
+    "home": ("172.17.0.2/32", "fd00:17::2/128"),
     "guarded": ("192.168.1.3/32", "fd00:1::3/128"),
 }
 OUTER = 60 + 20  # bytes: WireGuard's and IPv4's headers, with room
@@ -52,6 +53,7 @@ home eth0 router port2
 guarded eth0 router port3
 plain eth0 router port4
 office eth0 router port5
+villa eth0 router port6
 container eth0 home docker0
 pod eth0 guarded docker0
 box eth0 plain docker0
@@ -67,8 +69,8 @@ internet phone 192.0.2.129/26
 internet laptop 192.0.2.193/26
 internet tablet 192.0.2.65/26 2001:db8:a::1/64
 internet relay 198.51.100.1/24 2001:db8:7::1/64 fe80::1/64
-internet carrier 192.0.2.1/26
-carrier wan 192.0.2.2/26
+internet carrier 192.0.2.1/26 2001:db8:c::1/64
+carrier wan 192.0.2.2/26 2001:db8:c::2/64
 carrier lan 100.64.0.1/24 fd00:64::1/64
 router wan 100.64.0.2/24 fd00:64::2/64
 router lan 192.168.1.1/24 fd00:1::1/64
@@ -80,6 +82,7 @@ guarded docker0 172.17.0.1/16 fd00:17::1/64
 plain eth0 192.168.1.4/24
 plain docker0 172.17.0.1/16 fd00:17::1/64
 office eth0 192.168.1.5/24 fd00:1::5/64
+villa eth0 192.168.1.6/24 fd00:1::6/64
 container eth0 172.17.0.2/16 fd00:17::2/64
 pod eth0 172.17.0.2/16 fd00:17::2/64
 box eth0 172.17.0.2/16 fd00:17::2/64
@@ -96,7 +99,9 @@ internet 192.168.1.77/32 203.0.113.9
 internet fd00:17::77/128 2001:db8:9::9
 internet 172.16.0.0/24 198.51.100.7
 internet fd00:c9a7::/64 2001:db8:7::7
+internet fd00:1::/64 2001:db8:c::2
 carrier default 192.0.2.1
+carrier default 2001:db8:c::1
 carrier fd00:1::/64 fd00:64::2
 router default 100.64.0.1
 router default fd00:64::1
@@ -107,6 +112,8 @@ guarded default fd00:1::1
 plain default 192.168.1.1
 office default 192.168.1.1
 office default fd00:1::1
+villa default 192.168.1.1
+villa default fd00:1::1
 container default 172.17.0.1
 container default fd00:17::1
 pod default 172.17.0.1
@@ -144,6 +151,25 @@ for tool in iptables ip6tables; do
 done
 ip6tables -A INPUT -p ipv6-icmp -j ACCEPT
 """
+# firewalld's IPv6_rpfilter, which is on by default; the kernel has none of its own for IPv6.
+STRICT6 = """
+table ip6 strict {
+  chain pre {
+    type filter hook prerouting priority -140;
+    icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept
+    fib saddr . mark . iif oif missing drop
+  }
+}
+"""
+# A port that the user leads to a program on the LAN address.
+PROXY = """
+table ip6 proxy {
+  chain pre {
+    type nat hook prerouting priority dstnat;
+    tcp dport 8094 dnat to [fd00:1::5]:8093
+  }
+}
+"""
 CARRIER = """
 table ip few {
   chain early { type filter hook prerouting priority -450; ip frag-off & 0x3fff != 0 drop; }
@@ -168,7 +194,7 @@ SERVERS: dict[str, list[tuple[str, int, str]]] = {
     "guarded": [(a, p, "address") for a in ANY for p in (8080, 2200, 9999)],
     "plain": [(a, p, "address") for a in ANY for p in (8080, 8083, 3901, 9999)]
     + [(a, 8086, "large") for a in ANY],
-    "office": [(a, 8080, "address") for a in ANY],
+    "office": [*((a, 8080, "address") for a in ANY), ("fd00:1::5", 8093, "address")],
     "lan": [(ANY[0], p, "address") for p in (25, 2500, 7001)],
     "phone": [(a, 7000, "address") for a in ANY],
     "laptop": [(a, 7000, "address") for a in ANY],
@@ -176,6 +202,7 @@ SERVERS: dict[str, list[tuple[str, int, str]]] = {
     "container": [(a, p, w) for a in ANY for p, w in ((8081, "address"), (8085, "segments"))],
     "box": [(a, p, w) for a in ANY for p, w in ((8081, "address"), (8085, "segments"))],
     "pod": [],
+    "villa": [(a, 8080, "address") for a in ANY],
     "carrier": [],
 }
 
@@ -189,7 +216,7 @@ def wire(net: dict[str, Host]) -> None:
     scripts: dict[str, list[str]] = {name: [] for name in net}
     scripts["router"].append(
         "ip link add lan type bridge; ip link set lan up;"
-        " for port in 1 2 3 4 5; do ip link set port$port master lan; done"
+        " for port in 1 2 3 4 5 6; do ip link set port$port master lan; done"
     )
     for line in ADDRESSES.split("\n"):
         name, dev, *addresses = line.split() or ("", "")
@@ -207,7 +234,7 @@ def wire(net: dict[str, Host]) -> None:
         scripts[name].append("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
     for name in scripts:  # many refusals at once are all said
         scripts[name].append("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
-    for name in ("home", "guarded", "plain", "office"):
+    for name in ("home", "guarded", "plain", "office", "villa"):
         scripts[name].append(
             "for d in all default eth0; do sysctl -qw net.ipv4.conf.$d.rp_filter=1; done"
         )
@@ -215,6 +242,8 @@ def wire(net: dict[str, Host]) -> None:
         scripts[name].append(f"nft -f - <<'E'\n{DOCKER}\nE")
     for name in ("home", "guarded"):
         scripts[name].append(POLICIES)
+    for name, table in (("villa", STRICT6), ("office", PROXY)):
+        scripts[name].append(f"nft -f - <<'E'\n{table}\nE")
     for name in ("carrier", "router"):
         extra = CARRIER if name == "carrier" else ROUTER
         scripts[name].append(f"nft -f - <<'E'\n{NAT.format(dev='wan')}{extra}\nE")
