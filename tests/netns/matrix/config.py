@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -118,7 +118,7 @@ Files = dict[str, str]
 class Generated:
     """Every generated file that decides about packets: by host, then by path."""
 
-    files: dict[str, Files]
+    files: dict[str, Files] = field(repr=False)
     settings: Settings
     keys: RelayKeys
 

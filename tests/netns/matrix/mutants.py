@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .config import HOSTS, Files, Generated
 
@@ -34,7 +34,7 @@ class Mutant:
     host: str
     path: str
     rule: str
-    files: Files
+    files: Files = field(repr=False)
 
     @property
     def kind(self) -> str:

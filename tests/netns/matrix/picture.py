@@ -5,7 +5,7 @@
     phone 192.0.2.130 ───┼ internet ─┬─ 198.51.100.7 relay, its IPv6 default route by
     laptop 192.0.2.194 ──┤           │  2001:db8:7::7       router advertisement
     tablet 192.0.2.66 ───┘           │
-      2001:db8:a::a                  └─ 192.0.2.2 carrier 100.64.0.1   NAT, 1460 bytes, no fragments
+      fd00:a::                       └─ 192.0.2.2 carrier 100.64.0.1   NAT, 1460 bytes, no fragments
                                                      │
                                           100.64.0.2 router 192.168.1.1  NAT; 8888 to guarded,
                                                      │                8889 to office
@@ -58,16 +58,18 @@ container eth0 home docker0
 pod eth0 guarded docker0
 box eth0 plain docker0
 """
+# Who dials by IPv6 has 96 bits of zeros behind the first 32: the userspace WireGuard loses the rest
+# of an address where it sends to IPv4 ones besides (golang.zx2c4.com/wireguard, conn/bind_std.go).
 ADDRESSES = """
 client eth0 203.0.113.9/24 2001:db8:9::9/64 192.168.1.77/32 fd00:17::77/128
 phone eth0 192.0.2.130/26
 laptop eth0 192.0.2.194/26
-tablet eth0 192.0.2.66/26 2001:db8:a::a/64
+tablet eth0 192.0.2.66/26 fd00:a::/128 fe80::2/64
 relay eth0 198.51.100.7/24 2001:db8:7::7/64 fe80::7/64
 internet client 203.0.113.1/24 2001:db8:9::1/64
 internet phone 192.0.2.129/26
 internet laptop 192.0.2.193/26
-internet tablet 192.0.2.65/26 2001:db8:a::1/64
+internet tablet 192.0.2.65/26 fe80::1/64
 internet relay 198.51.100.1/24 2001:db8:7::1/64 fe80::1/64
 internet carrier 192.0.2.1/26 2001:db8:c::1/64
 carrier wan 192.0.2.2/26 2001:db8:c::2/64
@@ -82,7 +84,7 @@ guarded docker0 172.17.0.1/16 fd00:17::1/64
 plain eth0 192.168.1.4/24
 plain docker0 172.17.0.1/16 fd00:17::1/64
 office eth0 192.168.1.5/24 fd00:1::5/64
-villa eth0 192.168.1.6/24 fd00:1::6/64
+villa eth0 192.168.1.6/24 fd00:1::6/64 fd00:6::/128
 container eth0 172.17.0.2/16 fd00:17::2/64
 pod eth0 172.17.0.2/16 fd00:17::2/64
 box eth0 172.17.0.2/16 fd00:17::2/64
@@ -93,16 +95,20 @@ client default 2001:db8:9::1
 phone default 192.0.2.129
 laptop default 192.0.2.193
 tablet default 192.0.2.65
-tablet default 2001:db8:a::1
+tablet default fe80::1 dev eth0 src fd00:a::
 relay default 198.51.100.1
 internet 192.168.1.77/32 203.0.113.9
 internet fd00:17::77/128 2001:db8:9::9
 internet 172.16.0.0/24 198.51.100.7
 internet fd00:c9a7::/64 2001:db8:7::7
 internet fd00:1::/64 2001:db8:c::2
+internet fd00:6::/128 2001:db8:c::2
+internet fd00:a::/128 fe80::2 dev tablet
 carrier default 192.0.2.1
 carrier default 2001:db8:c::1
 carrier fd00:1::/64 fd00:64::2
+carrier fd00:6::/128 fd00:64::2
+router fd00:6::/128 fd00:1::6
 router default 100.64.0.1
 router default fd00:64::1
 lan default 192.168.1.1
@@ -113,7 +119,7 @@ plain default 192.168.1.1
 office default 192.168.1.1
 office default fd00:1::1
 villa default 192.168.1.1
-villa default fd00:1::1
+villa default fd00:1::1 src fd00:6::
 container default 172.17.0.1
 container default fd00:17::1
 pod default 172.17.0.1
@@ -228,7 +234,7 @@ def wire(net: dict[str, Host]) -> None:
     ]
     for line in ROUTES.split("\n"):
         if line:
-            name, to, via = line.split()
+            name, to, via = line.split(maxsplit=2)
             scripts[name].append(f"ip route add {to} via {via}")
     for name in ("internet", "carrier", "router", "home", "guarded", "plain"):
         scripts[name].append("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")

@@ -87,11 +87,11 @@ class CannotStartError(Exception):
 class World:
     """Hosts, their agents, and the generated files that they have now."""
 
-    net: dict[str, Host]
-    generated: Generated
+    net: dict[str, Host] = field(repr=False)
+    generated: Generated = field(repr=False)  # keys
     agents: dict[str, Agent] = field(default_factory=dict)
     up: set[str] = field(default_factory=set)
-    has: dict[str, Files] = field(default_factory=dict)
+    has: dict[str, Files] = field(default_factory=dict, repr=False)
 
     def start(self) -> None:
         """Servers, then the relay, then everyone who dials it."""
