@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 from .plan import STATIC, File, HostPlan
 
-# Standard input is the bundle and nothing else, so no data meets a shell.
+# Standard input is the bundle and nothing else, so no data meets a command line. All of it is here
+# before the lock is taken, so that a connection that hangs keeps nobody out. It is unpacked in
+# memory, at one place that the next run clears, for it holds keys.
 RUN = (
-    "sh -c 'umask 077; new=$(mktemp -d)"
-    ' && base64 -d | tar -xzf - -C "$new" && sh "$new/apply" "$new" {interface};'
-    ' code=$?; rm -rf "$new"; exit $code\''
+    "sh -c 'umask 077; data=$(cat); exec 9>/run/cgnat-relay.lock; flock 9; new=/run/cgnat-relay;"
+    ' rm -rf $new && mkdir $new && printf %s "$data" | base64 -d | tar -xzf - -C $new'
+    " && sh $new/apply $new {interface}; code=$?; rm -rf $new; exit $code'"
 )
 
 
@@ -30,7 +32,7 @@ def bundle(plan: HostPlan) -> str:
     each file, ``packages`` and ``units`` a name a line.
     """
     parts = [f"{part.name} {file.path}" for part in plan.parts for file in part.files]
-    scripts = [File(name, (STATIC / name).read_text()) for name in ("apply", "check")]
+    scripts = [File(name, (STATIC / name).read_text()) for name in ("apply", "check", "flows")]
     lists = {"parts": parts, "packages": plan.packages, "units": plan.units}
     members = [
         *scripts,

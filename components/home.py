@@ -198,13 +198,13 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
     parts = [
         f"add table {here}; delete table {here}; table {here} {{",
         # A UDP socket on 0.0.0.0 answers from the LAN address, chosen before any mark can route
-        # it, and conntrack would take that for a new flow. So who asked is learned, and the
-        # source of the answer is set before conntrack sees it.
+        # it, and conntrack would take that for a new flow. So who asked is learned, behind the
+        # guard, and the source of the answer is set before conntrack sees it.
         f"set asked {{ type {family.address_type} . inet_service . inet_service; size 262144;",
         "flags dynamic,timeout; timeout 3m; };",
         "set handed_on { type inet_proto . inet_service; flags interval; };",
-        "chain learn { type filter hook prerouting priority raw;",
-        "iifname %i meta l4proto udp fib daddr type local meta l4proto . th dport != @handed_on",
+        "chain learn { type filter hook prerouting priority mangle;",
+        f"iifname %i meta l4proto udp {ip} daddr {inner} meta l4proto . th dport != @handed_on",
         f"update @asked {{ {ip} saddr . udp sport . udp dport }}; }};",
         "chain answer { type route hook output priority raw;",
         f"meta l4proto udp {ip} saddr != {inner}",
@@ -252,8 +252,9 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
 def _guard(inner: Sequence[Address], way: Way) -> str:
     """A protected home's: what is not in ``declared`` ends here, before anyone's DNAT.
 
-    So does what names another address than its own in the tunnel: a port that leads to a LAN host
-    may be a service of home's own at the address on the LAN.
+    So does what names another address than its own in the tunnel, of whatever state: a port that
+    leads to a LAN host may be a service of home's own at the address on the LAN, and what home asks
+    its LAN is a flow that a relay could forge answers to.
     """
     stray = "iifname %i ct state != { established, related }"
     return " ".join(
@@ -265,7 +266,7 @@ def _guard(inner: Sequence[Address], way: Way) -> str:
             # Not only what is new: a lone packet of SCTP is invalid, and would pass.
             f"{stray} meta l4proto != {{ icmp, ipv6-icmp }}",
             "meta l4proto . th dport != @declared drop;",
-            *(f"{stray} ip{6 if ':' in str(a) else ''} daddr != {a} drop;" for a in inner),
+            *(f"iifname %i ip{6 if ':' in str(a) else ''} daddr != {a} drop;" for a in inner),
             "}; }",
         ]
     )

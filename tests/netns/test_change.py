@@ -5,23 +5,20 @@ from __future__ import annotations
 import base64
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from components.carrier import bundle
-from components.plan import HostPlan, relay_plan
+from components.plan import HostPlan
 
-from ..unit import samples
 from ..waiting import eventually
+from . import living
 from .conftest import RELAY, TALK, Lab, make
+from .living import BROKEN, apply
 from .topology import internet
 
 FORWARDS = ["80:8080", "81:8081/udp"]
-# A stand-in for the check, which asks systemd as well.
-FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
-UNPACK = "mkdir -p /run/new && base64 -d | tar -xzf - -C /run/new"
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +34,9 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
 
 
 def plan(lab: Lab, extra: list[Any], homes: tuple[str, ...] = ()) -> HostPlan:
-    """The parts of a relay's plan whose files lie in its namespace, for these forwards."""
-    raw = [{"name": "home", "forwards": [*FORWARDS, *extra]}, *({"name": n} for n in homes)]
-    settings = samples.settings(homes=raw)
-    peers = samples.keys(settings).peers | lab.keys.peers
-    found = relay_plan(settings, replace(lab.keys, peers=peers))
-    parts = tuple(part for part in found.parts if part.name in ("peers", "rules"))
-    return HostPlan((), parts, ())
-
-
-def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> str:
-    relay = lab.net["relay"]
-    relay.run(["sh", "-c", UNPACK], stdin=bundle(wanted))
-    relay.write("/run/new/check", check)
-    try:
-        return relay.run("sh /run/new/apply /run/new wg0")
-    finally:
-        relay.run("rm -rf /run/new")
+    """The relay's peers and rules for these forwards."""
+    home = {"name": "home", "forwards": [*FORWARDS, *extra]}
+    return living.plan(lab, [home, *({"name": n} for n in homes)])
 
 
 def flows(lab: Lab, port: int) -> str:

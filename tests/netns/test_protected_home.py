@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
@@ -43,6 +45,26 @@ import socket, sys
 to, protocol = sys.argv[1], int(sys.argv[2])
 family = socket.AF_INET6 if ":" in to else socket.AF_INET
 socket.socket(family, socket.SOCK_RAW, protocol).sendto(bytes(32), (to, 0))
+"""
+# Home asks a machine on its LAN, once, and then tells what comes to that socket.
+ASKS = """
+import socket
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.bind(("192.168.1.2", 5555))
+asking.settimeout(5)
+asking.connect(("192.168.1.50", 8090))
+asking.send(b"?")
+print(asking.recv(99).decode(), flush=True)
+print(asking.recv(99).decode(), flush=True)
+"""
+# What that machine might have answered, said by another.
+FORGED = """
+import socket, sys
+own = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+udp = (8090).to_bytes(2, "big") + (5555).to_bytes(2, "big") + (14).to_bytes(2, "big") + bytes(2)
+pair = socket.inet_aton("192.168.1.50") + socket.inet_aton(sys.argv[1])
+ip = bytes([69, 0, 0, 34, 0, 1, 0, 0, 64, 17, 0, 0]) + pair
+own.sendto(ip + udp + b"forged", (sys.argv[1], 0))
 """
 COUNTER = """
 table inet past {{
@@ -140,6 +162,51 @@ def test_a_port_that_leads_to_the_lan_is_not_one_of_home(lab: Lab) -> None:
         relay.run(f"ip route del {own}/32 dev wg0")
         addresses = ",".join(hosts(lab.settings.tunnel.addresses(lab.home())))
         relay.run(f"wg set wg0 peer {peer} allowed-ips {addresses}")
+        guarded(lab)
+
+
+def test_the_relay_does_not_answer_for_the_lan(lab: Lab) -> None:
+    """What home asked its LAN is an established flow, and yet not one of the tunnel's."""
+    home, relay, own = lab.net["home"], lab.net["relay"], "192.168.1.2"
+    peer = lab.keys.peers["home"].public
+    relay.run(f"ip route add {own}/32 dev wg0")
+    relay.run(f"wg set wg0 peer {peer} allowed-ips {lab.home().address}/32,{own}/32")
+
+    def said() -> str:
+        command = home.argv([sys.executable, "-c", ASKS])
+        asking = subprocess.Popen(command, stdout=PIPE, stderr=DEVNULL, text=True)
+        assert asking.stdout
+        assert asking.stdout.readline().strip() == own
+        relay.run([sys.executable, "-c", FORGED, own])
+        return asking.communicate(timeout=30)[0].strip()
+
+    try:
+        assert said() == ""
+        unguarded(lab)
+        assert said() == "forged"
+    finally:
+        relay.run(f"ip route del {own}/32 dev wg0")
+        addresses = ",".join(hosts(lab.settings.tunnel.addresses(lab.home())))
+        relay.run(f"wg set wg0 peer {peer} allowed-ips {addresses}")
+        guarded(lab)
+
+
+def test_what_the_guard_drops_does_not_lead_home_astray(lab: Lab) -> None:
+    """Who asks is answered by the tunnel, so nobody is learned who may not ask."""
+    home, relay, inner = lab.net["home"], lab.net["relay"], str(lab.home().address)
+
+    def asked() -> str:
+        home.run(f"nft flush set ip {lab.way.table} asked")
+        relay.run([sys.executable, "-c", FORGED, inner])
+        relay.run(f"ping -c 1 -W 2 {inner}")  # goes the same way behind it
+        home.run("conntrack -D -p udp --orig-port-dst 5555", check=False)
+        return home.run([sys.executable, "-c", ASKS], check=False).strip()
+
+    assert asked() == "192.168.1.2"
+    unguarded(lab)
+    try:
+        assert asked() == ""
+    finally:
         guarded(lab)
 
 
