@@ -9,7 +9,7 @@ from pathlib import Path
 from .home import OWN_LINE, home_config
 from .home_rules import home_rules
 from .keys import RelayKeys
-from .model import Home, Mode, Settings, Tunnel
+from .model import Home, Mode, Tunnel
 from .wireguard import Uplink
 
 STATIC = Path(__file__).resolve().parent.parent / "cloud-init" / "home"
@@ -20,12 +20,12 @@ RULES_NEED = {"nft": "nftables", "iptables": "iptables"}
 TLS_NEEDS = {"socat": "socat"}
 
 
-def home_installer(home: Home, settings: Settings, keys: RelayKeys, uplink: Uplink) -> str:
+def home_installer(home: Home, tunnel: Tunnel, keys: RelayKeys, uplink: Uplink) -> str:
     """A POSIX sh script: ``cloud-init/home/install``, and this home's files as data behind it.
 
     It holds what ``home_config`` holds, so it is as secret.
     """
-    return script(home_files(home, settings.drawn(keys.prefix).tunnel, keys, uplink))
+    return script(home_files(home, tunnel, keys, uplink))
 
 
 def home_files(home: Home, tunnel: Tunnel, keys: RelayKeys, uplink: Uplink) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import pulumi
@@ -29,12 +29,13 @@ from .keys import (
     wireguard_key,
 )
 from .machine import Machine, MachineKind, Order
-from .model import Forward, Home, Peer, Settings
+from .model import Device, Forward, Home, Peer, Settings, Tunnel
 from .plan import HostPlan, relay_plan
 from .userdata import cloud_config
 from .wireguard import Uplink
 
 T = TypeVar("T")
+P = TypeVar("P", Home, Device)
 
 
 class ConfigError(pulumi.RunError):
@@ -94,15 +95,27 @@ class Relay(pulumi.ComponentResource):
         )
         self.home_rules = self.public_key.apply(lambda key: _rules(settings, Uplink(key, "")))
 
-        def handed_out(write: Callable[[Settings, RelayKeys, str], T]) -> pulumi.Output[T]:
-            # A config is of use once the relay answers, so it waits for that.
-            waited = pulumi.Output.all(keys, self.endpoint, carried.id)
-            return pulumi.Output.secret(waited.apply(lambda w: write(settings, w[0], w[1])))
+        def handed_out(
+            peers: Sequence[P], write: Callable[[P, Tunnel, RelayKeys, Uplink], T]
+        ) -> pulumi.Output[dict[str, T]]:
+            """What each peer must take, by name, as a secret."""
 
-        self.home_configs = handed_out(_home_configs)
-        self.home_installers = handed_out(_home_installers)
-        self.home_formats = handed_out(_home_formats)
-        self.device_configs = handed_out(_device_configs)
+            def each(known: Sequence[Any]) -> dict[str, T]:
+                tunnel = settings.drawn(known[0].prefix).tunnel
+                uplink = Uplink(known[0].wireguard.public, known[1])
+                return {peer.name: write(peer, tunnel, known[0], uplink) for peer in peers}
+
+            # It is of use once the relay answers, so it waits for that.
+            waited = pulumi.Output.all(keys, self.endpoint, carried.id)
+            return pulumi.Output.secret(waited.apply(each))
+
+        def for_one(write: Callable[[P, Tunnel, PeerKeys, Uplink], T]) -> Callable[..., T]:
+            return lambda peer, tunnel, keys, up: write(peer, tunnel, keys.peers[peer.name], up)
+
+        self.home_configs = handed_out(settings.homes, for_one(home_config))
+        self.home_installers = handed_out(settings.homes, home_installer)
+        self.home_formats = handed_out(settings.homes, for_one(home_formats))
+        self.device_configs = handed_out(settings.devices, for_one(device_config))
         self.register_outputs(
             {
                 "publicIp": self.public_ip,
@@ -222,7 +235,7 @@ def finish(faults: Collector) -> None:
 
 
 def summary(settings: Settings) -> tuple[str, ...]:
-    """A line for each home and forward, public: what a preview shows to a reader."""
+    """A line for each home, forward and device, public: what a preview shows to a reader."""
     lines: list[str] = []
     for home in settings.homes:
         lines.append(f"home {home.name} {home.address} {home.mode.value}")
@@ -263,40 +276,6 @@ def _peer_keys(peer: Peer, seeds: Mapping[str, Any]) -> PeerKeys:
         return PeerKeys(public=peer.public_key, preshared=preshared)
     pair = wireguard_key(seed["private"])
     return PeerKeys(public=pair.public, private=pair.private, preshared=preshared)
-
-
-def _home_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
-    tunnel = settings.drawn(keys.prefix).tunnel
-    uplink = Uplink(keys.wireguard.public, endpoint)
-    return {
-        home.name: home_config(home, tunnel, keys.peers[home.name], uplink)
-        for home in settings.homes
-    }
-
-
-def _home_installers(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
-    uplink = Uplink(keys.wireguard.public, endpoint)
-    return {home.name: home_installer(home, settings, keys, uplink) for home in settings.homes}
-
-
-def _home_formats(
-    settings: Settings, keys: RelayKeys, endpoint: str
-) -> dict[str, dict[str, dict[str, str]]]:
-    tunnel = settings.drawn(keys.prefix).tunnel
-    uplink = Uplink(keys.wireguard.public, endpoint)
-    return {
-        home.name: home_formats(home, tunnel, keys.peers[home.name], uplink)
-        for home in settings.homes
-    }
-
-
-def _device_configs(settings: Settings, keys: RelayKeys, endpoint: str) -> dict[str, str]:
-    tunnel = settings.drawn(keys.prefix).tunnel
-    uplink = Uplink(keys.wireguard.public, endpoint)
-    return {
-        device.name: device_config(device, tunnel, keys.peers[device.name], uplink)
-        for device in settings.devices
-    }
 
 
 def _rules(settings: Settings, uplink: Uplink) -> dict[str, str]:

@@ -127,7 +127,7 @@ def test_the_installer_wants_a_machine_with_systemd(wg_env: dict[str, str]) -> N
     """A namespace has none, so nothing happens there."""
     with internet(wg_env) as net:
         lab = make(net)
-        installer = home_installer(lab.home(), lab.settings, lab.keys, lab.uplink)
+        installer = home_installer(lab.home(), lab.settings.tunnel, lab.keys, lab.uplink)
         said = net["home"].run(["sh", "-c", "sh -s 2>&1"], stdin=installer, check=False)
         assert said == "homeInstaller: this machine does not run systemd\n"
         assert net["home"].run("ls -A /etc/wireguard") == ""

@@ -24,7 +24,7 @@ KEYS = samples.keys(SETTINGS)
 TUNNEL = SETTINGS.drawn(KEYS.prefix).tunnel
 UPLINK = Uplink(KEYS.wireguard.public, "relay.example.org:51820")
 HOME, NAS = SETTINGS.homes
-INSTALLER = home_installer(HOME, SETTINGS, KEYS, UPLINK)
+INSTALLER = home_installer(HOME, TUNNEL, KEYS, UPLINK)
 
 
 def printed(installer: str, name: str) -> str:
@@ -39,7 +39,7 @@ def printed(installer: str, name: str) -> str:
 def test_the_assembled_script_is_clean(home: object, tmp_path: Path) -> None:
     assert home in (HOME, NAS)
     file = tmp_path / "installer"
-    file.write_text(INSTALLER if home == HOME else home_installer(NAS, SETTINGS, KEYS, UPLINK))
+    file.write_text(INSTALLER if home == HOME else home_installer(NAS, TUNNEL, KEYS, UPLINK))
     checked = subprocess.run(["shellcheck", str(file)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
