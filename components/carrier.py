@@ -29,11 +29,11 @@ def bundle(plan: HostPlan) -> str:
     """The plan and the scripts that apply it, as base64 of a tar; the same text for the same plan.
 
     It holds private keys. ``files`` has the plan at its paths, ``parts`` a line ``PART PATH`` for
-    each file, ``packages`` and ``units`` a name a line.
+    each file, ``packages`` a name a line.
     """
     parts = [f"{part.name} {file.path}" for part in plan.parts for file in part.files]
     scripts = [File(name, (STATIC / name).read_text()) for name in ("apply", "check", "flows")]
-    lists = {"parts": parts, "packages": plan.packages, "units": plan.units}
+    lists = {"parts": parts, "packages": plan.packages}
     members = [
         *scripts,
         *(File(name, "".join(f"{line}\n" for line in lines)) for name, lines in lists.items()),

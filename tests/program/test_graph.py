@@ -211,7 +211,6 @@ class Tiny:
     networks: tuple[IPv4Network, ...] = ()
     user_data_limit: int | None = 100
     port_limit: int | None = 1
-    user_data_frozen = True
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         raise AssertionError("nothing may be created")
