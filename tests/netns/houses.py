@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from .topology import NAT, Host, hosts, link
+from .topology import NAT, Host, bridge, cable, hosts, link, number, route
 
 RELAY2 = "192.0.2.194"
 
@@ -24,34 +24,30 @@ def second_house(net: dict[str, Host]) -> Iterator[dict[str, Host]]:
     """All hosts of ``net``, and router2, home2 and lan2."""
     with hosts("router2 home2 lan2", net["home"].env) as more:
         every = {**net, **more}
-        for one, dev_one, other, dev_other in (
+        cable(
+            every,
             ("router2", "wan", "carrier", "lan2"),
             ("home2", "eth0", "router2", "port1"),
             ("lan2", "eth0", "router2", "port2"),
-        ):
-            link(every[one], dev_one, every[other], dev_other)
-        router = more["router2"]
-        router.run("ip link add lan type bridge")
-        for port in ("port1", "port2"):
-            router.run(f"ip link set {port} master lan")
-        router.run("ip link set lan up")
-        for host, dev, address in (
+        )
+        bridge(more["router2"])
+        number(
+            every,
             ("carrier", "lan2", "100.64.1.1/24"),
             ("router2", "wan", "100.64.1.2/24"),
             ("router2", "lan", "192.168.1.1/24"),
             ("home2", "eth0", "192.168.1.2/24"),
             ("lan2", "eth0", "192.168.1.50/24"),
-        ):
-            every[host].run(f"ip addr add {address} dev {dev}")
-        for host, gateway in (
+        )
+        route(
+            every,
             ("router2", "100.64.1.1"),
             ("home2", "192.168.1.1"),
             ("lan2", "192.168.1.1"),
-        ):
-            more[host].run(f"ip route add default via {gateway}")
+        )
         for host in ("router2", "home2"):
             more[host].run("sysctl -qw net.ipv4.ip_forward=1")
-        router.run("nft -f -", stdin=NAT.format(dev="wan"))
+        more["router2"].run("nft -f -", stdin=NAT.format(dev="wan"))
         yield every
 
 

@@ -155,11 +155,39 @@ table ip nat {{
 """
 
 
+def cable(net: dict[str, Host], *cables: tuple[str, str, str, str]) -> None:
+    """Cables, each from a host's device to another's."""
+    for one, dev_one, other, dev_other in cables:
+        link(net[one], dev_one, net[other], dev_other)
+
+
+def bridge(router: Host) -> None:
+    """The LAN of a house: a router's two ports as one network."""
+    router.run("ip link add lan type bridge")
+    for port in ("port1", "port2"):
+        router.run(f"ip link set {port} master lan")
+    router.run("ip link set lan up")
+
+
+def number(net: dict[str, Host], *addresses: tuple[str, str, str]) -> None:
+    """Addresses, each of a host's device."""
+    for host, dev, address in addresses:
+        dad = " nodad" if ":" in address else ""  # a new address is not looked for first
+        net[host].run(f"ip addr add {address} dev {dev}{dad}")
+
+
+def route(net: dict[str, Host], *gateways: tuple[str, str]) -> None:
+    """Default routes, each of a host."""
+    for host, gateway in gateways:
+        net[host].run(f"ip route add default via {gateway}")
+
+
 @contextlib.contextmanager
 def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
     """The picture above, routed and NATed, without any WireGuard."""
     with hosts("client phone laptop internet relay carrier router home lan container", env) as net:
-        for one, dev_one, other, dev_other in (
+        cable(
+            net,
             ("client", "eth0", "internet", "client"),
             ("phone", "eth0", "internet", "phone"),
             ("laptop", "eth0", "internet", "laptop"),
@@ -169,14 +197,10 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("home", "eth0", "router", "port1"),
             ("lan", "eth0", "router", "port2"),
             ("container", "eth0", "home", "docker0"),
-        ):
-            link(net[one], dev_one, net[other], dev_other)
-        bridge = net["router"]
-        bridge.run("ip link add lan type bridge")
-        for port in ("port1", "port2"):
-            bridge.run(f"ip link set {port} master lan")
-        bridge.run("ip link set lan up")
-        for host, dev, address in (
+        )
+        bridge(net["router"])
+        number(
+            net,
             ("client", "eth0", "203.0.113.9/24"),
             ("internet", "client", "203.0.113.1/24"),
             ("phone", "eth0", "192.0.2.130/25"),
@@ -198,10 +222,9 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("lan", "eth0", "192.168.1.50/24"),
             ("home", "docker0", "172.17.0.1/16"),
             ("container", "eth0", "172.17.0.2/16"),
-        ):
-            dad = " nodad" if ":" in address else ""  # a new address is not looked for first
-            net[host].run(f"ip addr add {address} dev {dev}{dad}")
-        for host, gateway in (
+        )
+        route(
+            net,
             ("client", "203.0.113.1"),
             ("client", "2001:db8:9::1"),
             ("phone", "192.0.2.129"),
@@ -213,8 +236,7 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("home", "192.168.1.1"),
             ("lan", "192.168.1.1"),
             ("container", "172.17.0.1"),
-        ):
-            net[host].run(f"ip route add default via {gateway}")
+        )
         for host in ("internet", "relay", "carrier", "router", "home"):
             net[host].run("sysctl -qw net.ipv4.ip_forward=1")
         for host in ("internet", "relay"):

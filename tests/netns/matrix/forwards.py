@@ -133,27 +133,24 @@ def forward_rows() -> Iterator[Row]:
 
 def mode_rows() -> Iterator[Row]:
     """Where the mode matters and the caller is not outside."""
-    hairpin = ("test_a_host_on_homes_lan", "test_home_itself")
-    yield Row(
-        "hairpin-lan",
-        "a host on home's LAN dials the relay's address",
-        {
-            TRANSPARENT: named(TRANSPARENT, calls("hairpin-lan", "lan", (RELAY,), 80, CARRIER)),
-            MASQUERADE: named(MASQUERADE, calls("hairpin-lan", "lan", (RELAY,), 3080, GATE)),
-            FORWARD: named(FORWARD, calls("hairpin-lan", "lan", (RELAY,), 1080, GATE)),
-        },
-        hairpin,
-    )
-    yield Row(
-        "hairpin-home",
-        "home dials its own forward",
-        {
-            TRANSPARENT: named(TRANSPARENT, calls("hairpin-home", "home", (RELAY,), 80, CARRIER)),
-            MASQUERADE: named(MASQUERADE, calls("hairpin-home", "plain", (RELAY,), 3080, GATE)),
-            FORWARD: named(FORWARD, calls("hairpin-home", "home", (RELAY,), 1080, GATE)),
-        },
-        hairpin,
-    )
+    for name, words, behind in (
+        ("hairpin-lan", "a host on home's LAN dials the relay's address", ("lan", "lan")),
+        ("hairpin-home", "home dials its own forward", ("home", "plain")),
+    ):
+        asked = (
+            (TRANSPARENT, behind[0], 80, CARRIER),
+            (MASQUERADE, behind[1], 3080, GATE),
+            (FORWARD, behind[0], 1080, GATE),
+        )
+        yield Row(
+            name,
+            words,
+            {
+                mode: named(mode, calls(name, host, (RELAY,), port, answer))
+                for mode, host, port, answer in asked
+            },
+            ("test_a_host_on_homes_lan", "test_home_itself"),
+        )
     everywhere = (RELAY, RELAY6)
     tablet = (inner("tablet"), inner6("tablet"))
     yield Row(
