@@ -138,6 +138,21 @@ def test_a_changed_forward_goes_to_the_running_machine(program: Program) -> None
     assert before["relay-plan"].inputs["stdin"] != after["relay-plan"].inputs["stdin"]
 
 
+def test_another_machine_gets_the_plan_anew(program: Program) -> None:
+    """In the lab, SSH or the tunnel at another port is another machine."""
+    before = program({"homes": HOMES}).recorder.resources
+    assert before["relay-plan"].inputs["triggers"] == ["relay-server-id"]
+    for moved in ({"ssh": {"port": 2222}}, {"tunnel": {"port": 4500}}):
+        after = program({"homes": HOMES, **moved}).recorder.resources
+        assert before["relay-server"].inputs["triggers"] != after["relay-server"].inputs["triggers"]
+
+
+def test_homes_dial_the_relays_name_where_it_has_one(program: Program) -> None:
+    run = program({"homes": HOMES, "tunnel": {"host": "relay.example.org"}})
+    assert run.outputs["endpoint"] == "relay.example.org:20000"
+    assert "Endpoint = relay.example.org:20000" in run.outputs["homeConfig"].splitlines()
+
+
 def test_a_preview_names_forwards_and_peers(program: Program) -> None:
     resources = program({"homes": HOMES, "devices": ["phone"]}).recorder.resources
     shown = resources["relay-plan"].inputs["create"].splitlines()

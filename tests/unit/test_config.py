@@ -183,6 +183,18 @@ def test_defaults() -> None:
     assert settings.ssh_port == 22
 
 
+def test_every_port_that_must_reach_the_relay_is_opened() -> None:
+    settings, faults = read(
+        {
+            "homes": [{"name": "home", "forwards": ["80:8080", "53:53/both"]}],
+            "tunnel": {"otherPorts": [4500, 123], "tls": True},
+        }
+    )
+    assert settings, faults
+    shown = [str(opening) for opening in settings.openings]
+    assert shown == ["tcp/53", "tcp/80", "tcp/443", "udp/53", "udp/123", "udp/4500"]
+
+
 def test_addresses_stay_whatever_is_added_removed_or_reordered() -> None:
     names = ["home", "mail", "games", "nas"]
     alone = {name: read({"homes": [{"name": name}]})[0] for name in names}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from components import wireguard
+from components.device import device_config
 from components.home import Way, home_config
 from components.keys import RelayKeys
 from components.model import Settings
@@ -70,6 +71,17 @@ def test_a_home_with_its_own_key_gets_a_placeholder(settings: Settings, keys: Re
     own = replace(keys.peers["home"], private=None)
     text = config_of("home", settings, replace(keys, peers={**keys.peers, "home": own}))
     assert f"PrivateKey = {PLACEHOLDER}" in text.splitlines()
+
+
+@pytest.mark.parametrize(("traffic", "whole"), [("vpn", False), ("all", True)])
+def test_a_device_sends_all_or_only_the_tunnels(traffic: str, whole: bool) -> None:
+    settings = samples.settings(devices=[{"name": "phone", "traffic": traffic}])
+    keys = samples.keys(settings)
+    tunnel = settings.drawn(keys.prefix).tunnel
+    uplink = Uplink(keys.wireguard.public, "relay.example:51820")
+    text = device_config(settings.devices[0], tunnel, keys.peers["phone"], uplink)
+    allowed = "0.0.0.0/0, ::/0" if whole else f"172.16.0.0/24, {keys.prefix}"
+    assert f"AllowedIPs = {allowed}" in text.splitlines()
 
 
 def test_no_hash_in_a_command(settings: Settings, keys: RelayKeys) -> None:
