@@ -78,6 +78,8 @@ class TunnelArgs(TypedDict):
     """Bytes; 1420 by default, right for a path of 1500."""
     keepalive: NotRequired[int]
     """Seconds between a home's keepalives, 25 by default."""
+    interface: NotRequired[str]
+    """The tunnel's interface on the relay, wg0 by default."""
 
 
 class SshArgs(TypedDict):
@@ -100,3 +102,5 @@ class RelayArgs(TypedDict):
     """Defaults fit most."""
     ssh: NotRequired[SshArgs]
     """Defaults fit most."""
+    drift: NotRequired[bool]
+    """Whether each preview asks the machine what was changed there by hand, true by default."""

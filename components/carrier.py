@@ -1,44 +1,79 @@
-"""The second carrier: a ``HostPlan`` over SSH to a host that lives, part by part."""
+"""The second carrier: a ``HostPlan`` over SSH to a host that lives, part by part.
+
+``operate`` does it, a program of its own that runs where Pulumi does. What it is asked is JSON on
+its standard input, and what it brings is a bundle of the plan and of the scripts that apply it.
+"""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import io
+import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from .plan import STATIC, File, HostPlan
 
-# Standard input is the bundle and nothing else, so no data meets a command line. All of it is here
-# before the lock is taken, so that a connection that hangs keeps nobody out. It is unpacked in
-# memory, at one place that the next run clears, for it holds keys.
-RUN = (
-    "sh -c 'umask 077; data=$(cat); exec 9>/run/cgnat-relay.lock; flock 9; new=/run/cgnat-relay;"
-    ' rm -rf $new && mkdir $new && printf %s "$data" | base64 -d | tar -xzf - -C $new'
-    " && sh $new/apply $new {interface}; code=$?; rm -rf $new; exit $code'"
-)
+SCRIPTS = ("apply", "check", "flows", "look", "preflight", "setup", "state", "undo")
+PROJECT = Path(__file__).resolve().parents[1]
 
 
-def command(interface: str, summary: Sequence[str]) -> str:
-    """What the host runs. The summary follows as comments: a preview's reader sees it change."""
-    return "\n".join([RUN.format(interface=interface), *(f"# {line}" for line in summary)])
+def command(verb: str, lines: Sequence[str] = ()) -> str:
+    """What runs here. The lines follow as comments: a preview's reader sees them change."""
+    return "\n".join([f"python3 -m operate {verb}", *(f"# {line}" for line in lines)])
 
 
-def bundle(plan: HostPlan) -> str:
-    """The plan and the scripts that apply it, as base64 of a tar; the same text for the same plan.
+def folder() -> str | None:
+    """Where ``operate`` can be found; nothing for the project itself, so that it may be moved."""
+    return None if Path.cwd() == PROJECT else str(PROJECT)
+
+
+def request(host: Mapping[str, object], interface: str, bundle: str) -> str:
+    """The JSON that ``operate`` reads; it holds private keys. ``host``: see ``operate.request``."""
+    return json.dumps({"host": host, "interface": interface, "bundle": bundle})
+
+
+def bundle(plan: HostPlan, summary: Sequence[str] = (), drift: str = "") -> str:
+    """The plan and the scripts that apply it, as base64 of a tar.gz; the same for the same plan.
 
     It holds private keys. ``files`` has the plan at its paths, ``parts`` a line ``PART PATH`` for
-    each file, ``packages`` a name a line.
+    each file, ``packages`` and ``units`` a name a line; ``summary`` and ``drift`` are what the
+    machine is to remember of it.
     """
     parts = [f"{part.name} {file.path}" for part in plan.parts for file in part.files]
-    scripts = [File(name, (STATIC / name).read_text()) for name in ("apply", "check", "flows")]
-    lists = {"parts": parts, "packages": plan.packages}
-    members = [
-        *scripts,
-        *(File(name, "".join(f"{line}\n" for line in lines)) for name, lines in lists.items()),
-        *(File(f"files{file.path}", file.content, file.mode) for file in plan.files),
-    ]
+    lists = {
+        "parts": parts,
+        "packages": plan.packages,
+        "units": plan.units,
+        "summary": summary,
+        "drift": [drift] if drift else [],
+    }
+    return _packed(
+        [
+            *_scripts(),
+            *(_list(name, lines) for name, lines in lists.items()),
+            *(File(f"files{file.path}", file.content, file.mode) for file in plan.files),
+        ]
+    )
+
+
+def looking(terms: Iterable[str] = ()) -> str:
+    """The scripts alone, to look at a machine; with ``terms`` also whether it can be adopted."""
+    found = list(terms)
+    return _packed([*_scripts(), *([_list("terms", found)] if found else [])])
+
+
+def _scripts() -> list[File]:
+    return [File(name, (STATIC / name).read_text()) for name in SCRIPTS]
+
+
+def _list(name: str, lines: Iterable[str]) -> File:
+    return File(name, "".join(f"{line}\n" for line in lines))
+
+
+def _packed(members: Sequence[File]) -> str:
     return base64.b64encode(gzip.compress(_tar(members), mtime=0)).decode()
 
 

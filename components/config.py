@@ -13,15 +13,18 @@ from ipaddress import IPv4Network
 
 from .claims import Claims
 from .faults import Collector, shown
-from .model import Forward, PortRange, Protocol, Settings, Tunnel
+from .model import Forward, PortRange, Protocol, Settings, Site, Tunnel
 from .peers import read_peers
 from .reading import flag, integer, items, known, section
 
-KEYS = ("vps", "homes", "devices", "tunnel", "ssh")
-TUNNEL_KEYS = ("network", "port", "otherPorts", "tls", "host", "mtu", "keepalive", "ipv6")
+KEYS = ("vps", "homes", "devices", "tunnel", "ssh", "drift")
+TUNNEL_KEYS = (
+    *("network", "port", "otherPorts", "tls", "host", "mtu", "keepalive", "ipv6", "interface"),
+)
 TLS_KEYS = ("port",)
 TLS_PORT = 443
 SSH_KEYS = ("port",)
+SSH_PORT = 22
 # RFC 1918. Carriers use 100.64.0.0/10 (RFC 6598) themselves, so it is not offered.
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 DEFAULT_NETWORK = IPv4Network("172.16.0.0/24")
@@ -29,6 +32,8 @@ MTU = (1280, 8920)  # IPv6's minimum (RFC 8200) to a 9,000-byte path less WireGu
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+"
 )
+# Its capitals, with a suffix, name a chain; the kernel takes 15 bytes.
+_INTERFACE = re.compile(r"[a-z][a-z0-9]{0,11}")
 OWNERS = 3  # named for one forward: a range may overlap thousands
 
 
@@ -41,18 +46,14 @@ class _Owner:
     fix: str
 
 
-def read(
-    raw: Mapping[str, object], faults: Collector, networks: Iterable[IPv4Network] = ()
-) -> Settings | None:
-    """``Settings`` from ``raw`` (keys ``homes``, ``devices``, ``tunnel``, ``ssh``), or None.
-
-    ``networks`` are those that the machine itself is on; the tunnel must not overlap them.
-    """
+def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None) -> Settings | None:
+    """``Settings`` from ``raw`` (all of ``KEYS`` but ``vps``), or None."""
+    site = site or Site()
     before = len(faults)
     known(raw, KEYS, "", faults)
-    tunnel = _tunnel(raw.get("tunnel"), tuple(networks), faults)
-    ssh = section(raw.get("ssh"), "ssh", SSH_KEYS, faults)
-    ssh_port = integer(ssh.get("port", 22), "ssh.port", 1, 65535, faults)
+    tunnel = _tunnel(raw.get("tunnel"), site.networks, faults)
+    ssh_port = _ssh(raw.get("ssh"), site, faults)
+    drift = flag(raw.get("drift", True), "drift", faults)
     declared: list[tuple[str, Forward]] = []
     homes, devices = read_peers(
         raw.get("homes"), raw.get("devices"), tunnel.network, declared, faults
@@ -60,7 +61,19 @@ def read(
     _overlaps(declared, tunnel, ssh_port, faults)
     if len(faults) > before:
         return None
-    return Settings(tunnel, homes, devices, ssh_port)
+    return Settings(tunnel, homes, devices, ssh_port, drift, site)
+
+
+def _ssh(value: object, site: Site, faults: Collector) -> int:
+    """The port. The default that Pulumi.yaml gives says nothing of an adopted machine."""
+    ssh = section(value, "ssh", SSH_KEYS, faults)
+    port = integer(ssh.get("port", SSH_PORT), "ssh.port", 1, 65535, faults)
+    if site.ssh_port is None:
+        return port
+    if port not in (0, SSH_PORT, site.ssh_port):
+        reason = "an adopted machine's SSH stays where it is"
+        faults.add("ssh.port", reason, "take it out; vps.port says where that is")
+    return site.ssh_port
 
 
 def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector) -> Tunnel:
@@ -77,6 +90,7 @@ def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector)
         host=_host(raw.get("host"), faults),
         tls=_tls(raw.get("tls", False), faults),
         ipv6=flag(raw.get("ipv6", default.ipv6), "tunnel.ipv6", faults),
+        interface=_interface(raw.get("interface", default.interface), faults),
     )
     return replace(tunnel, other_ports=_other_ports(raw.get("otherPorts"), tunnel.port, faults))
 
@@ -113,6 +127,14 @@ def _host(value: object, faults: Collector) -> str | None:
     reason = f"{shown(value)} is not a DNS name"
     faults.add("tunnel.host", reason, "write the relay's name, like relay.example.org")
     return None
+
+
+def _interface(value: object, faults: Collector) -> str:
+    if isinstance(value, str) and _INTERFACE.fullmatch(value):
+        return value
+    reason = f"{shown(value)} is no name for an interface"
+    faults.add("tunnel.interface", reason, "write one like wg0: up to 12 letters and digits")
+    return "wg0"
 
 
 def _network(value: object, networks: tuple[IPv4Network, ...], faults: Collector) -> IPv4Network:

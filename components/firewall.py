@@ -14,26 +14,30 @@ CHAIN = "RELAY-INPUT"
 def rules(settings: Settings, version: int) -> str:
     """Input for ``iptables-restore --noflush`` (``version`` 4) or ``ip6tables-restore`` (6).
 
-    Forwarded ports need no rule here: they are DNATed and never meet INPUT.
+    Forwarded ports need no rule here: they are DNATed and never meet INPUT. Where the machine's
+    own firewall stays in charge, the tunnel is let in and nothing else is said.
     """
     icmp = "icmp" if version == 4 else "ipv6-icmp"  # for 6 that is neighbour discovery too
     dhcp = "--sport 67 --dport 68" if version == 4 else "-d fe80::/10 --sport 547 --dport 546"
-    accepted = [
+    tunnel = settings.tunnel
+    ours = [f"-p udp --dport {tunnel.port}"]
+    if tunnel.tls is not None:
+        ours.append(f"-p tcp --dport {tunnel.tls}")
+    whole = [
         "-i lo",
         "-m conntrack --ctstate ESTABLISHED,RELATED",
         f"-p {icmp}",
         f"-p udp {dhcp}",
         f"-p tcp --dport {settings.ssh_port}",
-        f"-p udp --dport {settings.tunnel.port}",
     ]
-    if settings.tunnel.tls is not None:
-        accepted.append(f"-p tcp --dport {settings.tunnel.tls}")
+    guarded = settings.site.guarded
+    accepted = [*whole, *ours] if guarded else ours
     return "\n".join(
         [
             "*filter",
             f":{CHAIN} - [0:0]",
             *(f"-A {CHAIN} {match} -j ACCEPT" for match in accepted),
-            f"-A {CHAIN} -j DROP",
+            *([f"-A {CHAIN} -j DROP"] if guarded else []),
             "COMMIT",
             "",
         ]

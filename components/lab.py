@@ -12,16 +12,19 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pulumi
-from pulumi_command import local, remote
+from pulumi_command import local
 
 from .faults import Collector
-from .machine import Machine, Order
+from .machine import Access, Machine, Order
+from .model import Site
 from .reading import integer, known
 
 PROJECT = Path(__file__).resolve().parents[1]
 KEYS = ("kind", "memory", "bootTimeout")
 RELAY_NETWORK = IPv4Network("198.51.100.0/24")
 HOME_NETWORK = IPv4Network("192.168.1.0/24")
+
+SITE = Site(networks=(RELAY_NETWORK, HOME_NETWORK))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Lab:
     memory: int = 768
     boot_timeout: int = 600
 
-    networks: tuple[IPv4Network, ...] = (RELAY_NETWORK, HOME_NETWORK)
+    site: Site = SITE
     user_data_limit: int | None = None
     port_limit: int | None = 3000  # each is words on QEMU's command line
 
@@ -94,12 +97,13 @@ class Lab:
             public_ip=reserved.apply(lambda r: str(r["publicIp"])),
             endpoint=reserved.apply(lambda r: f"{r['endpointHost']}:{r['endpointPort']}"),
             reach=ports.stdout.apply(json.loads),
-            connection=remote.ConnectionArgs(
-                host=reserved.apply(lambda r: str(r["sshHost"])),
-                port=reserved.apply(lambda r: float(r["sshPort"])),
+            access=Access(
+                address=reserved.apply(lambda r: str(r["sshHost"])),
+                port=reserved.apply(lambda r: int(r["sshPort"])),
                 user="root",
-                private_key=order.management_key,
+                key=order.management_key,
                 host_key=order.host_key,
+                patience=60,
             ),
             incarnation=server.id,
             booted=booted,

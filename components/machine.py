@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pulumi
-from pulumi_command import remote
 
-from .model import Opening
+from .model import Opening, Site
 
 
 @dataclass(frozen=True)
@@ -32,29 +30,48 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Access:
+    """How a machine is entered over SSH, from where Pulumi runs.
+
+    ``host_key`` is the public line to pin. ``key`` is the text of a private key and ``password``
+    is for sudo where the user is not root, both secret; ``key_file`` is a path here. Without a key
+    the user's agent is asked. ``patience``: seconds until SSH must answer, from when it is tried.
+    """
+
+    address: pulumi.Input[str]
+    user: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+    port: pulumi.Input[int] = 22
+    key: pulumi.Input[str] | None = field(default=None, repr=False)
+    key_file: str | None = None
+    password: pulumi.Input[str] | None = field(default=None, repr=False)
+    patience: int = 0
+
+
+@dataclass(frozen=True)
 class Machine:
     """What a relay gets back.
 
     ``public_ip`` is where callers come; ``endpoint`` is ``host:port`` of the tunnel as homes dial
     it; ``reach`` maps each opening (``tcp/80``) to the ``host:port`` that reaches it from here.
     The three differ in the lab and behind 1:1 NAT. ``incarnation`` changes when the machine is
-    another one. ``booted`` is there once SSH answers with the pinned host key.
+    another one. ``booted`` is what to wait for before SSH is tried, if anything.
     """
 
     public_ip: pulumi.Output[str]
     endpoint: pulumi.Output[str]
     reach: pulumi.Output[dict[str, str]]
-    connection: remote.ConnectionArgs
+    access: Access
     incarnation: pulumi.Output[str]
-    booted: pulumi.Resource
+    booted: pulumi.Resource | None = None
 
 
 class MachineKind(Protocol):
     """A way to have a machine. What it tells before anything exists is plain data."""
 
     @property
-    def networks(self) -> tuple[IPv4Network, ...]:
-        """Networks that the machine is on; the tunnel must not overlap them."""
+    def site(self) -> Site:
+        """Where the relay will stand."""
 
     @property
     def user_data_limit(self) -> int | None:

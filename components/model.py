@@ -221,13 +221,33 @@ class Tunnel:
 
 
 @dataclass(frozen=True)
+class Site:
+    """What is known of the machine before anything exists.
+
+    ``networks`` are those that it is on; the tunnel must not overlap them. ``adopted``: it is
+    somebody's already and stays as it is, but for the relay. ``guarded``: the relay says what may
+    reach the machine itself. ``ssh_port`` is where its SSH is, if that is not the relay's to say.
+    """
+
+    networks: tuple[IPv4Network, ...] = ()
+    adopted: bool = False
+    guarded: bool = True
+    ssh_port: int | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
-    """A whole relay: what the config says, after every check."""
+    """A whole relay: what the config says, after every check.
+
+    ``drift``: whether each preview asks the machine what has become of it.
+    """
 
     tunnel: Tunnel
     homes: tuple[Home, ...]
     devices: tuple[Device, ...] = ()
     ssh_port: int = 22
+    drift: bool = True
+    site: Site = Site()
 
     @property
     def peers(self) -> tuple[Peer, ...]:

@@ -12,13 +12,14 @@ from .model import Settings, Tunnel
 
 STATIC = Path(__file__).resolve().parent.parent / "cloud-init" / "host"
 LIB = "/usr/local/lib/cgnat-relay"
+UNITS = "/etc/systemd/system"
 PACKAGES = (
     "wireguard-tools",  # wg, wg-quick and its unit
     "iptables",  # the chains that accept
     "nftables",  # the table that forwards
     "conntrack",  # ends the flows of a forward that is taken away
-    "unattended-upgrades",  # security updates without anyone's hand
 )
+UPDATES = ("unattended-upgrades",)  # security updates without anyone's hand
 TLS_PACKAGES = ("socat",)  # the tunnel inside TLS, see docs/blocked.md
 
 
@@ -59,8 +60,9 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
     wg = settings.tunnel.interface
     etc = f"/etc/wireguard/{wg}"
     tls = [_tls(settings.tunnel, keys.tls)] if keys.tls else []
+    updates = () if settings.site.adopted else UPDATES
     return HostPlan(
-        packages=PACKAGES + (TLS_PACKAGES if tls else ()),
+        packages=PACKAGES + updates + (TLS_PACKAGES if tls else ()),
         parts=(
             _base(settings),
             Part(
@@ -71,7 +73,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
                     _static("firewall", f"{LIB}/firewall", "0755"),
                     _static(
                         "cgnat-relay-firewall.service",
-                        "/etc/systemd/system/cgnat-relay-firewall.service",
+                        f"{UNITS}/cgnat-relay-firewall.service",
                     ),
                 ),
             ),
@@ -99,6 +101,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             *tls,
         ),
         units=(
+            "cgnat-relay-recover.service",
             "cgnat-relay-firewall.service",
             f"wg-quick@{wg}.service",
             *(["cgnat-relay-tls.service"] if tls else []),
@@ -113,12 +116,13 @@ def _tls(tunnel: Tunnel, key: TlsKey) -> Part:
         (
             File("/etc/cgnat-relay/tls.pem", key.private + key.certificate, "0600"),
             File("/etc/cgnat-relay/tls.env", f"PORT={tunnel.tls}\nTUNNEL={tunnel.port}\n"),
-            _static("cgnat-relay-tls.service", "/etc/systemd/system/cgnat-relay-tls.service"),
+            _static("cgnat-relay-tls.service", f"{UNITS}/cgnat-relay-tls.service"),
         ),
     )
 
 
 def _base(settings: Settings) -> Part:
+    """What concerns the whole machine; of an adopted one no more than the relay needs."""
     sshd = [
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
@@ -126,16 +130,17 @@ def _base(settings: Settings) -> Part:
         f"Port {settings.ssh_port}",
         "",
     ]
-    return Part(
-        "base",
-        (
-            File("/etc/sysctl.d/60-cgnat-relay.conf", "\n".join(_sysctls(settings))),
-            # sshd takes the first value it meets: this must sort before a provider's own file.
-            File("/etc/ssh/sshd_config.d/10-cgnat-relay.conf", "\n".join(sshd), "0600"),
-            _static("apt.conf", "/etc/apt/apt.conf.d/52cgnat-relay"),
-            _static("setup", f"{LIB}/setup", "0755"),
-        ),
+    ours = (
+        File("/etc/sysctl.d/60-cgnat-relay.conf", "\n".join(_sysctls(settings))),
+        _static("setup", f"{LIB}/setup", "0755"),
+        _static("cgnat-relay-recover.service", f"{UNITS}/cgnat-relay-recover.service"),
     )
+    whole = (
+        # sshd takes the first value it meets: this must sort before a provider's own file.
+        File("/etc/ssh/sshd_config.d/10-cgnat-relay.conf", "\n".join(sshd), "0600"),
+        _static("apt.conf", "/etc/apt/apt.conf.d/52cgnat-relay"),
+    )
+    return Part("base", ours if settings.site.adopted else ours + whole)
 
 
 def _sysctls(settings: Settings) -> list[str]:

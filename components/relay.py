@@ -7,11 +7,9 @@ from typing import Any, TypeVar, cast
 
 import pulumi
 import pulumi_random as random
-from pulumi_command import remote
 
 from . import config
 from .args import RelayArgs
-from .carrier import bundle, command
 from .device import device_config
 from .faults import Collector, Faults
 from .formats import home_formats
@@ -28,9 +26,11 @@ from .keys import (
     unique_local,
     wireguard_key,
 )
-from .machine import Machine, MachineKind, Order
-from .model import Device, Forward, Home, Peer, Settings, Tunnel
-from .plan import HostPlan, relay_plan
+from .living import carry
+from .machine import MachineKind, Order
+from .model import Device, Home, Peer, Settings, Tunnel
+from .plan import relay_plan
+from .summary import destination
 from .userdata import cloud_config
 from .wireguard import Uplink
 
@@ -85,7 +85,7 @@ class Relay(pulumi.ComponentResource):
             openings=settings.openings,
         )
         machine = machine_kind.provision(name, order, self)
-        carried = self._carry(name, settings, machine, plan)
+        carried = carry(name, settings, machine, plan, self)
 
         self.public_ip = machine.public_ip
         self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))
@@ -169,35 +169,12 @@ class Relay(pulumi.ComponentResource):
             )
         )
 
-    def _carry(
-        self, name: str, settings: Settings, machine: Machine, plan: pulumi.Output[HostPlan]
-    ) -> remote.Command:
-        """Brings the machine to the plan and sees it forward, or fails the update and says why.
-
-        After the first boot the plan is there already, by cloud-init, and is only looked at.
-        """
-        return remote.Command(
-            f"{name}-plan",
-            connection=machine.connection,
-            create=command(settings.tunnel.interface, summary(settings)),
-            stdin=plan.apply(bundle),
-            triggers=[machine.incarnation],
-            logging=remote.Logging.NONE,
-            add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[machine.booted],
-                additional_secret_outputs=["stdout", "stderr"],
-                custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
-            ),
-        )
-
 
 def validate(args: RelayArgs, machine: MachineKind) -> Settings:
     """``Settings`` from a caller's args, or ``ConfigError`` with all faults."""
     faults = Collector()
     raw = {key: value for key, value in args.items() if key != "machine"}
-    settings = config.read(raw, faults, machine.networks)
+    settings = config.read(raw, faults, machine.site)
     ports = sum(len(opening.ports) for opening in settings.openings) if settings else 0
     if machine.port_limit is not None and ports > machine.port_limit:
         faults.add(
@@ -232,21 +209,6 @@ def finish(faults: Collector) -> None:
         faults.done()
     except Faults as found:
         raise ConfigError(str(found)) from None
-
-
-def summary(settings: Settings) -> tuple[str, ...]:
-    """A line for each home, forward and device, public: what a preview shows to a reader."""
-    lines: list[str] = []
-    for home in settings.homes:
-        lines.append(f"home {home.name} {home.address} {home.mode.value}")
-        lines += [f"{f.opening} to {home.name} {destination(home, f)}" for f in home.forwards]
-    lines += [f"device {device.name} {device.address}" for device in settings.devices]
-    return tuple(lines)
-
-
-def destination(home: Home, forward: Forward) -> str:
-    """``address:ports`` where a forward ends: in the tunnel, or on home's LAN."""
-    return f"{forward.host or home.address}:{forward.to}"
 
 
 def rows(settings: Settings, public_ip: str, reach: Mapping[str, str]) -> list[dict[str, str]]:

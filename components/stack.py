@@ -21,7 +21,7 @@ def relay_args() -> RelayArgs:
     faults = Collector()
     raw = _raw(faults)
     machine = kinds.read(raw.pop("vps", DEFAULT_VPS), faults)
-    config.read(raw, faults, machine.networks if machine else ())
+    config.read(raw, faults, machine.site if machine else None)
     finish(faults)
     return cast(RelayArgs, {**raw, "machine": machine})
 

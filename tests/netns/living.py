@@ -7,6 +7,7 @@ from typing import Any
 
 from components.carrier import bundle
 from components.plan import HostPlan, relay_plan
+from operate import remote
 
 from ..unit import samples
 from .conftest import Lab
@@ -14,16 +15,22 @@ from .conftest import Lab
 # A stand-in for the check, which asks systemd as well.
 FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
 UNPACK = "rm -rf /run/new; mkdir /run/new && base64 -d | tar -xzf - -C /run/new"
-APPLY = "sh /run/new/apply /run/new wg0"
+APPLY = "sh /run/new/apply bring /run/new wg0"
 STATE = "/etc/wireguard/cgnat-relay"
 # What apply asks of systemd about the tunnel, and nothing of the machine that the tests run on.
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
 "stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
 "start wg-quick@wg0.service") wg-quick up wg0 ;;
+"stop cgnat-relay-revert-*.timer") : >/run/timers ;;
 *cgnat-relay-tls.service | daemon-reload) echo "$*" >>/run/asked ;;
 *) exit 1 ;;
 esac
+"""
+# What apply asks of it: a timer, which a test lets run out when it likes.
+SYSTEMD_RUN = """#!/bin/sh
+while [ "$1" != -c ]; do shift; done
+echo "$2" >>/run/timers
 """
 
 
@@ -42,19 +49,39 @@ def lay(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
     relay.run(["sh", "-c", UNPACK], stdin=bundle(wanted))
     relay.write("/run/new/check", check)
     relay.run("mkdir -p /run/bin")
-    relay.write("/run/bin/systemctl", SYSTEMCTL)
-    relay.run("chmod 755 /run/bin/systemctl")
+    for name, text in {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN}.items():
+        relay.write(f"/run/bin/{name}", text)
+        relay.run(f"chmod 755 /run/bin/{name}")
 
 
-def run(lab: Lab, command: str, check: bool = True) -> str:
-    """A command of the relay's, with the stand-in for systemctl."""
-    return lab.net["relay"].run(["sh", "-c", f"PATH=/run/bin:$PATH; {command}"], check=check)
+def run(lab: Lab, command: str, check: bool = True, stdin: str = "") -> str:
+    """A command of the relay's, with the stand-ins for systemd."""
+    words = ["sh", "-c", f"PATH=/run/bin:$PATH; {command}"]
+    return lab.net["relay"].run(words, check=check, stdin=stdin)
+
+
+def bring(lab: Lab, wanted: HostPlan, check: str = FINE) -> str:
+    """Bring the relay to a plan, as over SSH; the token that would confirm it, if one is due."""
+    lay(lab, wanted, check)
+    try:
+        said = "".join(run(lab, APPLY).splitlines()[-1:])
+    finally:
+        lab.net["relay"].run("rm -rf /run/new")
+    return said.removeprefix("unconfirmed ") if said.startswith("unconfirmed ") else ""
+
+
+def confirm(lab: Lab, token: str) -> str:
+    """As over another connection."""
+    return run(lab, remote.confirm("wg0"), stdin=f"{token}\n")
+
+
+def timers(lab: Lab) -> list[str]:
+    """What the timers that are set would run."""
+    return lab.net["relay"].run("cat /run/timers").splitlines()
 
 
 def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
-    """Bring the relay to a plan, as over SSH."""
-    lay(lab, wanted, check)
-    try:
-        run(lab, APPLY)
-    finally:
-        lab.net["relay"].run("rm -rf /run/new")
+    """Bring the relay to a plan and confirm it."""
+    token = bring(lab, wanted, check)
+    if token:
+        confirm(lab, token)

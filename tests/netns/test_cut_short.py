@@ -9,19 +9,20 @@ from dataclasses import replace
 
 import pytest
 
-from components.carrier import bundle, command
+from components.carrier import bundle
 from components.plan import HostPlan
+from operate import remote
 
 from ..waiting import eventually
 from . import living
 from .conftest import Lab, make
-from .living import STATE, apply, lay, run
+from .living import STATE, apply, bring, confirm, lay, run, timers
 from .topology import internet
 
-# Ends the whole group of processes before the command whose number is $3.
+# Ends the whole group of processes before the command whose number is $4.
 KILLED = """
 set -T
-step=0 last=$3
+step=0 last=$4
 trap 'step=$((step + 1)); if [ $step -eq $last ]; then kill -9 0; fi' DEBUG
 . /run/new/apply
 """
@@ -65,12 +66,7 @@ def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
     kills = changed = 0
     for step in STEPS:
         assert lab.call("udp", 91) == "203.0.113.9"
-        lay(lab, second)
-        relay.write("/run/bin/killed", KILLED)
-        command = f"setsid -w bash /run/bin/killed /run/new wg0 {step} || echo $?"
-        killed = run(lab, command, check=False)
-        if killed != "137\n":
-            assert "1\n" not in killed
+        if not kill(lab, second, step):
             break
         kills += 1
         changed += running(lab) != before
@@ -78,14 +74,127 @@ def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
         assert running(lab) == after, f"killed at step {step}"
         flows = relay.run("conntrack -L -p udp --orig-port-dst 91")
         assert "dport=91 " not in flows, f"killed at step {step}"
-        assert (
-            relay.run(f"find /etc/wireguard -name '*.new' -o -path '{STATE}/*' ! -name known") == ""
-        )
+        assert relay.run(f"find /etc/wireguard -name '*.new' -o -path '{STATE}/unfinished*'") == ""
         apply(lab, first)
         assert running(lab) == before
     print(f"{kills} kills, {changed} of them left the relay between the plans")
     assert kills >= 5
     assert changed, "no kill came after a change"
+
+
+def kill(lab: Lab, plan: HostPlan, step: int) -> bool:
+    """Begin to bring a plan, and end all of it at a step; whether it got there."""
+    lay(lab, plan)
+    lab.net["relay"].write("/run/bin/killed", KILLED)
+    command = f"setsid -w bash /run/bin/killed bring /run/new wg0 {step} || echo $?"
+    return run(lab, command, check=False).endswith("137\n")
+
+
+def time_is_up(lab: Lab) -> None:
+    """What the timers do, a minute later."""
+    relay = lab.net["relay"]
+    relay.run(["sh", "-c", f"! [ -e {STATE}/unfinished ] || echo 0 >{STATE}/unfinished/deadline"])
+    for timer in timers(lab):
+        run(lab, timer)
+
+
+def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    first, second = plans(lab)
+    apply(lab, first)
+    before, changed = running(lab), 0
+    for step in STEPS[1::2]:
+        relay.run("truncate -s 0 /run/timers")
+        if not kill(lab, second, step):
+            break
+        armed = bool(timers(lab))
+        moved = running(lab) != before
+        assert armed or not moved, f"changed before the timer was set, at step {step}"
+        changed += moved
+        time_is_up(lab)
+        assert running(lab) == before, f"killed at step {step}"
+    assert changed, "no kill came after a change"
+    time_is_up(lab)
+    apply(lab, first)
+
+
+def test_a_change_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
+    first, second = plans(lab)
+    apply(lab, first)
+    before = running(lab)
+    token = bring(lab, second)
+    assert token
+    after = running(lab)
+    assert after != before
+    for timer in timers(lab):
+        run(lab, timer)
+    assert running(lab) == after, "a timer that fires too early does nothing"
+    time_is_up(lab)
+    assert running(lab) == before
+    with pytest.raises(AssertionError, match="not confirmed in time"):
+        confirm(lab, token)
+    confirm(lab, bring(lab, second))
+    time_is_up(lab)
+    assert running(lab) == after, "what is confirmed stays"
+
+
+def test_another_runs_token_confirms_nothing(lab: Lab) -> None:
+    first, second = plans(lab)
+    apply(lab, first)
+    early = bring(lab, second)
+    late = bring(lab, second)
+    assert early != late
+    with pytest.raises(AssertionError, match="not confirmed in time"):
+        confirm(lab, early)
+    confirm(lab, late)
+
+
+def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
+    """What is loaded is gone with the power; units load the files that recover puts back."""
+    relay = lab.net["relay"]
+    first, second = plans(lab)
+    apply(lab, first)
+    files = relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"])
+    bring(lab, second)
+    assert relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"]) != files
+    run(lab, f"sh {STATE}/unfinished/tools/apply recover wg0")
+    assert relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"]) == files
+    assert relay.run(f"find {STATE} -path '*unfinished*'") == ""
+    apply(lab, second)
+    apply(lab, first)
+
+
+def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
+    """The files are as they were: what is loaded is not."""
+    relay = lab.net["relay"]
+    first, _ = plans(lab)
+    apply(lab, first)
+    before = running(lab)
+    home = lab.keys.peers["home"].public
+    for by_hand in (
+        "nft flush map ip cgnat-relay ports",
+        "nft flush chain ip cgnat-relay prerouting",
+        "iptables -F WG0-FORWARD",
+        "iptables -D FORWARD -i wg0 -j WG0-FORWARD",
+        f"wg set wg0 peer {home} remove",
+        "chmod 644 /etc/wireguard/wg0.peers",
+        "sed -i s/91/94/ /etc/wireguard/wg0.ip.nft",
+    ):
+        relay.run(by_hand)
+        assert bring_and_confirm(lab, first), f"not noticed: {by_hand}"
+        assert running(lab) == before, by_hand
+        assert relay.run("iptables -S WG0-FORWARD").count("\n") > 3
+        assert "-i wg0 -j WG0-FORWARD" in relay.run("iptables -S FORWARD")
+        assert relay.run("stat -c %a /etc/wireguard/wg0.peers") == "600\n"
+        assert not bring_and_confirm(lab, first), "nothing is left to mend"
+
+
+def bring_and_confirm(lab: Lab, plan: HostPlan) -> bool:
+    """Whether there was anything to do."""
+    token = bring(lab, plan)
+    if token:
+        confirm(lab, token)
+    return bool(token)
 
 
 def test_a_full_disk_changes_nothing(lab: Lab) -> None:
@@ -141,7 +250,7 @@ def test_runs_come_one_after_the_other_and_leave_no_key_behind(lab: Lab) -> None
     apply(lab, second)
     after = running(lab)
     apply(lab, first)
-    carried = ["sh", "-c", "PATH=/run/bin:$PATH; " + command("wg0", ["home"])]
+    carried = ["sh", "-c", "PATH=/run/bin:$PATH; " + remote.bring("wg0")]
     # The check asks systemd, of which there is none here: the plan is taken back.
     relay.run("mkdir -p /run/cgnat-relay/files")  # what a killed one left
     relay.write("/run/cgnat-relay/files/key", "secret")

@@ -27,6 +27,16 @@ RESERVED = {
     "sshPort": 22,
 }
 
+LOOK = {
+    "reached": True,
+    "is": "here",
+    "summary": [],
+    "drift": "",
+    "changed": [],
+    "faults": [],
+    "notes": [],
+}
+
 
 @dataclass
 class Recorder(pulumi.runtime.Mocks):
@@ -34,6 +44,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     resources: dict[str, mocks.MockResourceArgs] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    look: dict[str, Any] = field(default_factory=dict)
+    calls: list[dict[str, Any]] = field(default_factory=list)
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         assert args.name not in self.resources, f"two resources are named {args.name}"
@@ -48,7 +60,9 @@ class Recorder(pulumi.runtime.Mocks):
         return f"{args.name}-id", state
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
-        raise AssertionError(f"the program calls {args.token}")
+        assert args.token == "command:local:run", f"the program calls {args.token}"  # noqa: S105
+        self.calls.append(dict(args.args))
+        return {"stdout": json.dumps(LOOK | self.look), "stderr": ""}
 
     @staticmethod
     def _stdout(command: str) -> str:

@@ -34,9 +34,9 @@ def test_each_file_has_its_mode() -> None:
 
 
 def test_what_the_host_runs_has_no_data_but_comments() -> None:
-    first, *shown = command("wg0", ["home a", "device b"]).splitlines()
+    first, *shown = command("bring", ["home a", "device b"]).splitlines()
     assert shown == ["# home a", "# device b"]
-    assert first == command("wg0", [])
+    assert first == command("bring", [])
 
 
 def test_flows_know_the_mark_of_what_crosses() -> None:

@@ -14,7 +14,7 @@ import yaml
 from components import config
 from components.config import TUNNEL_KEYS
 from components.faults import Collector
-from components.model import Forward, Mode, PortRange, Protocol, Settings
+from components.model import Forward, Mode, PortRange, Protocol, Settings, Site
 from components.notation import KEYS as FORWARD_KEYS
 from components.peers import DEVICE_KEYS, HOME_KEYS
 
@@ -23,7 +23,7 @@ CASES = yaml.safe_load((Path(__file__).parent / "cases" / "faults.yaml").read_te
 
 def read(raw: dict[str, Any], networks: tuple[str, ...] = ()) -> tuple[Settings | None, list[str]]:
     faults = Collector()
-    settings = config.read(raw, faults, [IPv4Network(n) for n in networks])
+    settings = config.read(raw, faults, Site(tuple(IPv4Network(n) for n in networks)))
     return settings, [str(fault) for fault in faults.faults]
 
 

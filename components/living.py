@@ -1,0 +1,132 @@
+"""What a machine that lives is told and asked, over SSH: its plan, and what has become of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+from .carrier import bundle, command, folder, looking, request
+from .machine import Access, Machine
+from .model import Settings
+from .plan import HostPlan
+from .summary import changes, summary
+
+DRIFT = "CGNAT_RELAY_DRIFT"
+
+
+def carry(
+    name: str,
+    settings: Settings,
+    machine: Machine,
+    plan: pulumi.Output[HostPlan],
+    parent: pulumi.Resource,
+) -> local.Command:
+    """Brings the machine to the plan and confirms it anew, or fails the update and says why.
+
+    After the first boot of a machine with user-data the plan is there already and is only looked
+    at. A machine that was adopted is left as it was found when this resource is deleted.
+    """
+    wg, lines = settings.tunnel.interface, summary(settings)
+    host = mapping(machine.access)
+    drift = seen(name, settings, machine, host) if settings.drift else pulumi.Output.from_input("")
+    asked: pulumi.Output[str] = pulumi.Output.secret(
+        pulumi.Output.all(host, plan, drift).apply(
+            lambda found: request(found[0], wg, bundle(found[1], lines, found[2]))
+        )
+    )
+    return local.Command(
+        f"{name}-plan",
+        create=command("bring", lines),
+        delete=command("undo") if settings.site.adopted else None,
+        stdin=asked,
+        environment={DRIFT: drift},
+        triggers=[machine.incarnation],
+        logging=local.Logging.STDERR,
+        add_previous_output_in_env=False,
+        dir=folder(),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[machine.booted] if machine.booted else [],
+            additional_secret_outputs=["stdout", "stderr"],
+            # The old must be taken away before the new comes, where it is the same machine.
+            delete_before_replace=settings.site.adopted,
+            custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
+        ),
+    )
+
+
+def mapping(access: Access) -> pulumi.Output[dict[str, object]]:
+    """A host as ``operate`` reads it; secret."""
+    return pulumi.Output.secret(
+        pulumi.Output.all(
+            address=access.address,
+            user=access.user,
+            port=access.port,
+            hostKey=access.host_key,
+            key=access.key,
+            keyFile=access.key_file,
+            password=access.password,
+            patience=access.patience,
+        ).apply(lambda found: {key: value for key, value in found.items() if value is not None})
+    )
+
+
+def seen(
+    name: str,
+    settings: Settings,
+    machine: Machine,
+    host: pulumi.Output[dict[str, object]],
+) -> pulumi.Output[str]:
+    """What is not as the last update left it, in words; while all is well, what was mended last.
+
+    An invoke, since that is what runs at every preview. What comes, goes or changes is said too.
+    """
+
+    def impatient(found: Sequence[Any]) -> str:
+        return request({**found[0], "patience": 0}, settings.tunnel.interface, looking())
+
+    asked: pulumi.Output[str] = pulumi.Output.secret(
+        pulumi.Output.all(host, machine.incarnation).apply(impatient)
+    )
+    looked = local.run_output(
+        command=command("look"),
+        stdin=asked,
+        logging=local.Logging.NONE,
+        add_previous_output_in_env=False,
+        dir=folder(),
+    )
+    return pulumi.Output.unsecret(
+        looked.apply(lambda result: told(name, settings, json.loads(result.stdout)))
+    )
+
+
+def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
+    """Tell the user what was seen, and return the drift's text."""
+    preview = pulumi.runtime.is_dry_run()
+    if not look["reached"]:
+        if preview:
+            pulumi.log.warn(f"{name}: whether it is as it was left is not known: {look['why']}")
+        return f"not looked at: {look['why']}"
+    if preview and look["summary"]:
+        for line in changes(look["summary"], summary(settings)):
+            pulumi.log.info(f"{name}: {line}")
+    return drifted(look)
+
+
+def drifted(look: Mapping[str, Any]) -> str:
+    """``2: peers peers-of-wg0``: numbered, so that the same twice is another text.
+
+    The text of a drift stays until there is another one, for a change of it is an update.
+    """
+    found = list(look["changed"])
+    if look["is"] == "between":
+        found.insert(0, "a change that was not confirmed")
+    mended = str(look["drift"])
+    if not found:
+        return mended
+    count = int(mended.partition(":")[0] or 0) + 1 if mended.partition(":")[0].isdigit() else 1
+    return f"{count}: {', '.join(found)}"

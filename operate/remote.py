@@ -1,0 +1,40 @@
+"""The shell that is sent to a relay's machine. It is static: data comes by standard input alone."""
+
+from __future__ import annotations
+
+STATE = "/etc/wireguard/cgnat-relay"
+# All of standard input is here before the lock is taken, so that a connection that hangs keeps
+# nobody out. It is unpacked in memory, at one place that the next run clears, for it holds keys.
+_UNPACK = 'printf %s "$data" | base64 -d | tar -xzf - -C $new'
+_ALONE = (
+    "umask 077; data=$(cat); exec 9>/run/cgnat-relay.lock; flock 9; new=/run/cgnat-relay;"
+    " rm -rf $new && mkdir $new && " + _UNPACK + " && {}; code=$?; rm -rf $new; exit $code"
+)
+# Beside a run that may last, so without its lock.
+_BESIDE = (
+    "umask 077; data=$(cat); new=$(mktemp -d) && "
+    + _UNPACK
+    + " && {}; code=$?; rm -rf $new; exit $code"
+)
+
+
+def bring(interface: str) -> str:
+    """Bring the plan of a bundle; says ``unconfirmed TOKEN`` where something was changed."""
+    return _ALONE.format(f"sh $new/apply bring $new {interface}")
+
+
+def confirm(interface: str) -> str:
+    """Confirm the change whose token comes by standard input."""
+    tool = f"{STATE}/unfinished/tools/apply"
+    gone = "the change was not confirmed in time; the relay has gone back to the plan before"
+    return f'[ -e {tool} ] || {{ echo "{gone}" >&2; exit 1; }}; sh {tool} confirm {interface}'
+
+
+def undo(interface: str) -> str:
+    """Take all of the relay away, by the scripts of a bundle; says what stays."""
+    return _ALONE.format(f"sh $new/undo all {interface}")
+
+
+def look(interface: str) -> str:
+    """What the machine is like, by the scripts of a bundle: see ``cloud-init/host/look``."""
+    return _BESIDE.format(f"sh $new/look $new {interface}")

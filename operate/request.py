@@ -1,0 +1,71 @@
+"""What the program is asked, as JSON on its standard input: nothing of it is an argument."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import OperateError
+
+HERE = ("address", "user", "hostKey")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine and how it is entered.
+
+    ``host_key`` is the one line to pin (``ssh-ed25519 AAAA…``). ``key`` is the text of a private
+    key, ``key_file`` the path of one; without either, the user's agent is asked. ``password`` is
+    for sudo, where the user is not root. ``patience``: seconds until SSH must answer at all.
+    """
+
+    address: str
+    user: str
+    host_key: str
+    port: int = 22
+    key: str | None = field(default=None, repr=False)
+    key_file: str | None = None
+    password: str | None = field(default=None, repr=False)
+    patience: float = 0
+
+    @property
+    def name(self) -> str:
+        """For a message: ``root@203.0.113.7 port 22``."""
+        return f"{self.user}@{self.address} port {self.port}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The machine, the interface of its tunnel, and the plan as base64 of a tar.gz (secret)."""
+
+    host: Host
+    interface: str
+    bundle: str = field(default="", repr=False)
+
+
+def read(text: str) -> Request:
+    """A request from its JSON. Raises OperateError where it is none."""
+    try:
+        raw = json.loads(text)
+        return Request(_host(raw["host"]), str(raw["interface"]), str(raw.get("bundle", "")))
+    except (ValueError, KeyError, TypeError) as error:
+        # Not the text itself, which holds keys.
+        raise OperateError(
+            f"the request on standard input is not one: {type(error).__name__}"
+        ) from None
+
+
+def _host(raw: Mapping[str, Any]) -> Host:
+    address, user, host_key = (str(raw[name]) for name in HERE)
+    return Host(
+        address=address,
+        user=user,
+        host_key=host_key,
+        port=int(raw.get("port", 22)),
+        key=raw.get("key"),
+        key_file=raw.get("keyFile"),
+        password=raw.get("password"),
+        patience=float(raw.get("patience", 0)),
+    )

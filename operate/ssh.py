@@ -1,0 +1,188 @@
+"""OpenSSH with everything pinned: one host key, one key to enter with, nothing of the user's files.
+
+Each call is a connection of its own, and the private key is never on a disk where the system can
+hold it in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import OperateError
+from .request import Host
+
+CONNECT = 10  # seconds for one try
+PAUSE = 1.0  # seconds between two tries
+ALIVE = (5, 6)  # seconds between signs of life, and how many may stay out
+BEGIN = "cgnat-relay"  # the line after which standard input is the caller's
+WRONG_PASSWORD, NO_SUDO, REFUSED = 77, 78, 255
+
+# The first line of standard input is sudo's password, read by a builtin: it is in no argument, no
+# environment and no file. It is tried once alone, so that a wrong one meets nothing else; sudo may
+# or may not take it, so what runs as root begins behind a line that both know.
+AS_USER = (
+    "IFS= read -r password; command -v sudo >/dev/null || exit 78;"
+    ' printf "%s\\n" "$password" | sudo -k -S -p "" true 2>/dev/null || exit 77;'
+    ' {{ printf "%s\\n" "$password"; cat; }} | sudo -S -p "" sh -c {script}'
+)
+AS_ROOT = 'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line; '
+
+# What OpenSSH says, and what to do about it; the first that fits.
+CAUSES = (
+    (
+        ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", "no matching host key"),
+        "answers with another host key than the pinned one, so nothing was sent; if the machine is"
+        " the right one, pin its new key, else somebody is in between",
+    ),
+    (
+        ("passphrase", "invalid format", "error in libcrypto", "No such file"),
+        "was not entered: the private key cannot be used; give one without a passphrase, or load"
+        " it into an agent with ssh-add",
+    ),
+    (("Permission denied",), "refuses the key; put its public half into authorized_keys there"),
+    (
+        ("Could not resolve hostname",),
+        "is no name that can be resolved; check the spelling, or give the address",
+    ),
+    (
+        ("Connection refused",),
+        "refuses the connection: no SSH server listens there; check the port",
+    ),
+    (
+        ("timed out", "No route to host", "Network is unreachable"),
+        "cannot be reached; check the address, the port, and the provider's firewall",
+    ),
+)
+
+
+class LostError(OperateError):
+    """The connection could not be made, or ended before the command did."""
+
+
+def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
+    """Run a static shell script as root; what it printed.
+
+    ``stdin`` reaches the script's standard input and nothing else. Raises ``LostError`` where SSH
+    failed, and OperateError with the script's own last words where that did.
+    """
+    inner = AS_ROOT + script
+    if host.user == "root":
+        words = inner
+        given = f"{BEGIN}\n{stdin}"
+    else:
+        words = AS_USER.format(script=shlex.quote(inner))
+        given = f"{host.password or ''}\n{BEGIN}\n{stdin}"
+    with _files(host) as (key, known):
+        command = _command(host, key, known, f"sh -c {shlex.quote(words)}")
+        try:
+            done = subprocess.run(
+                command, input=given, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except FileNotFoundError:
+            raise OperateError("the program ssh is not here; install OpenSSH's client") from None
+        except subprocess.TimeoutExpired:
+            raise LostError(f"{host.name} did not end its work within {timeout:.0f} s") from None
+    if done.returncode == REFUSED:
+        raise LostError(_cause(host, done.stderr))
+    if done.returncode == WRONG_PASSWORD:
+        raise OperateError(
+            f"sudo on {host.name} does not take the password; set vps.password (as a secret) to"
+            " that of the user, or let the user's sudo ask for none"
+        )
+    if done.returncode == NO_SUDO:
+        raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
+    if done.returncode:
+        raise OperateError(done.stderr.strip() or f"{host.name}: ended with {done.returncode}")
+    return done.stdout
+
+
+def patiently(host: Host, script: str, stdin: str, patience: float | None = None) -> str:
+    """The same, tried anew for ``host.patience`` seconds while no connection can be made."""
+    deadline = time.monotonic() + (host.patience if patience is None else patience)
+    while True:
+        began = time.monotonic()
+        try:
+            return run(host, script, stdin)
+        except LostError:
+            # One that lasted has begun its work: that is not to be done twice behind one's back.
+            if time.monotonic() >= deadline or time.monotonic() - began > 2 * CONNECT:
+                raise
+            time.sleep(PAUSE)
+
+
+def _command(host: Host, key: str | None, known: str, words: str) -> list[str]:
+    kind = host.host_key.split()[0]
+    algorithms = "rsa-sha2-512,rsa-sha2-256" if kind == "ssh-rsa" else kind
+    interval, count = ALIVE
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": known,
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": "relay",
+        "HostKeyAlgorithms": algorithms,
+        "UpdateHostKeys": "no",
+        "PreferredAuthentications": "publickey",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+        "ClearAllForwardings": "yes",
+        "ConnectTimeout": str(CONNECT),
+        "ServerAliveInterval": str(interval),
+        "ServerAliveCountMax": str(count),
+        "LogLevel": "ERROR",
+    }
+    if key is not None:
+        options |= {"IdentitiesOnly": "yes", "IdentityFile": key, "IdentityAgent": "none"}
+    else:
+        options |= {"IdentityFile": "none"}
+    found = ["ssh", "-F", "none", "-T", "-p", str(host.port), "-l", host.user]
+    for name, value in options.items():
+        found += ["-o", f"{name}={value}"]
+    return [*found, "--", host.address, words]
+
+
+@contextlib.contextmanager
+def _files(host: Host) -> Iterator[tuple[str | None, str]]:
+    """The paths of the private key, where there is one, and of the pinned host key."""
+    with contextlib.ExitStack() as stack:
+        known = stack.enter_context(_held(f"relay {' '.join(host.host_key.split()[:2])}\n"))
+        if host.key is None:
+            path = host.key_file and str(Path(host.key_file).expanduser())
+            yield path or None, known
+        else:
+            yield stack.enter_context(_held(host.key)), known
+
+
+@contextlib.contextmanager
+def _held(text: str) -> Iterator[str]:
+    """A path that has this text and is this user's alone: in memory, or else a file for a while."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("cgnat-relay")
+        try:
+            os.fchmod(number, 0o600)
+            os.write(number, text.encode())
+            # Not /dev/fd: ssh closes what it inherits. This opens the same memory anew.
+            yield f"/proc/{os.getpid()}/fd/{number}"
+        finally:
+            os.close(number)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "held"
+            path.touch(mode=0o600)
+            path.write_text(text)
+            yield str(path)
+
+
+def _cause(host: Host, said: str) -> str:
+    for signs, cause in CAUSES:
+        if any(sign in said for sign in signs):
+            return f"{host.name} {cause}"
+    last = said.strip().splitlines()[-1:] or ["it ended without a word"]
+    return f"the connection to {host.name} was lost: {last[0]}"

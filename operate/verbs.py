@@ -1,0 +1,73 @@
+"""What can be done: bring a plan and confirm it, look, undo."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import remote, ssh
+from .errors import OperateError
+from .request import Request
+
+CONFIRM = 45  # seconds for a new connection; the machine takes the change back after 60
+FORGET = "CGNAT_RELAY_FORGET"
+
+Say = Callable[[str], None]
+
+
+def bring(request: Request, say: Say) -> None:
+    """Bring the machine to the plan, and confirm over a new connection that it lets one in."""
+    host, interface = request.host, request.interface
+    began = time.monotonic()
+    said = ssh.patiently(host, remote.bring(interface), request.bundle)
+    told = dict(line.partition(" ")[::2] for line in said.splitlines())
+    if "unconfirmed" not in told:
+        say("as planned; nothing was changed")
+        return
+    say(f"brought {told.get('touched', '').strip()} in {time.monotonic() - began:.1f} s")
+    try:
+        ssh.patiently(host, remote.confirm(interface), f"{told['unconfirmed']}\n", CONFIRM)
+    except ssh.LostError as lost:
+        raise OperateError(
+            f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
+            f" the machine takes it back by itself within a minute: {lost}"
+        ) from None
+    say("confirmed over a new connection")
+
+
+def look(request: Request, say: Say) -> dict[str, Any]:
+    """What the machine is like. One that cannot be reached is no error: ``reached`` is false."""
+    del say
+    try:
+        said = ssh.patiently(request.host, remote.look(request.interface), request.bundle)
+    except OperateError as error:
+        return {"reached": False, "why": str(error)}
+    found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
+    found |= {"changed": [], "faults": [], "notes": []}
+    for line in said.splitlines():
+        name, *words = line.split("\t")
+        if name in ("is", "drift"):
+            found[name] = words[0]
+        elif name in ("fault", "note"):
+            found[f"{name}s"].append(words)
+        elif name in ("summary", "changed"):
+            found[name].append(" ".join(words))
+    return found
+
+
+def undo(request: Request, say: Say) -> None:
+    """Leave the machine as it was found, or forget it where the user says that it is gone."""
+    host = request.host
+    if os.environ.get(FORGET) == host.address:
+        say(f"{host.address} is forgotten: nothing was undone there, whatever it still holds")
+        return
+    try:
+        said = ssh.patiently(host, remote.undo(request.interface), request.bundle)
+    except ssh.LostError as lost:
+        raise OperateError(
+            f"{lost}; if it is gone for good, {FORGET}={host.address} before the command forgets it"
+        ) from None
+    for line in said.splitlines():
+        say(line)
