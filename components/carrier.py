@@ -35,12 +35,17 @@ def request(host: Mapping[str, object], interface: str, bundle: str) -> str:
     return json.dumps({"host": host, "interface": interface, "bundle": bundle})
 
 
-def bundle(plan: HostPlan, summary: Sequence[str] = (), drift: str = "") -> str:
+def bundle(
+    plan: HostPlan,
+    summary: Sequence[str] = (),
+    drift: str = "",
+    replaced: Mapping[str, str] | None = None,
+) -> str:
     """The plan and the scripts that apply it, as base64 of a tar.gz; the same for the same plan.
 
     It holds private keys. ``files`` has the plan at its paths, ``parts`` a line ``PART PATH`` for
     each file, ``packages`` and ``units`` a name a line; ``summary`` and ``drift`` are what the
-    machine is to remember of it.
+    machine is to remember of it. ``replaced``: other scripts in place of ours, by name.
     """
     parts = [f"{part.name} {file.path}" for part in plan.parts for file in part.files]
     lists = {
@@ -52,7 +57,7 @@ def bundle(plan: HostPlan, summary: Sequence[str] = (), drift: str = "") -> str:
     }
     return _packed(
         [
-            *_scripts(),
+            *(File(s.path, (replaced or {}).get(s.path, s.content)) for s in _scripts()),
             *(_list(name, lines) for name, lines in lists.items()),
             *(File(f"files{file.path}", file.content, file.mode) for file in plan.files),
         ]

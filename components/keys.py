@@ -66,12 +66,13 @@ class PeerKeys:
 class RelayKeys:
     """All that a relay holds or is known by. ``prefix`` is its network of IPv6 inside.
 
+    ``host`` and ``management`` are for SSH, None where the machine is adopted and has its own;
     ``tls`` is None where the tunnel is not offered inside TLS.
     """
 
     wireguard: WireGuardKey
-    host: SshKey
-    management: SshKey
+    host: SshKey | None
+    management: SshKey | None
     peers: dict[str, PeerKeys] = field(repr=False)
     prefix: IPv6Network
     tls: TlsKey | None = None

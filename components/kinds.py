@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from . import lab
+from . import adopt, lab
 from .faults import Collector, nearest
 from .machine import MachineKind
 
 KINDS: dict[str, Callable[[Mapping[str, object], str, Collector], MachineKind]] = {
+    "adopt": adopt.read,
     "lab": lab.read,
 }
 

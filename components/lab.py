@@ -16,7 +16,7 @@ from pulumi_command import local
 
 from .faults import Collector
 from .machine import Access, Machine, Order
-from .model import Site
+from .model import Settings, Site
 from .reading import integer, known
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -37,6 +37,9 @@ class Lab:
     site: Site = SITE
     user_data_limit: int | None = None
     port_limit: int | None = 3000  # each is words on QEMU's command line
+
+    def survey(self, settings: Settings, faults: Collector) -> None:
+        """A new VM has nothing that could stand in the way."""
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""

@@ -98,6 +98,7 @@ def seen(
         logging=local.Logging.NONE,
         add_previous_output_in_env=False,
         dir=folder(),
+        opts=pulumi.InvokeOutputOptions(depends_on=[machine.booted] if machine.booted else []),
     )
     return pulumi.Output.unsecret(
         looked.apply(lambda result: told(name, settings, json.loads(result.stdout)))
@@ -110,7 +111,7 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
     if not look["reached"]:
         if preview:
             pulumi.log.warn(f"{name}: whether it is as it was left is not known: {look['why']}")
-        return f"not looked at: {look['why']}"
+        return ""
     if preview and look["summary"]:
         for line in changes(look["summary"], summary(settings)):
             pulumi.log.info(f"{name}: {line}")

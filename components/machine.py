@@ -7,7 +7,8 @@ from typing import Protocol
 
 import pulumi
 
-from .model import Opening, Site
+from .faults import Collector
+from .model import Opening, Settings, Site
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Order:
     ``user_data`` holds private keys and is secret. It is for the first boot: what changes later
     comes over SSH, so a kind leaves a running machine alone when it changes. ``management_key`` is
     the private half of the key that ``user_data`` lets in (secret), ``host_key`` the public line to
-    pin.
+    pin; all three are empty for a machine that is adopted.
     ``openings`` must reach the machine from outside, besides SSH, the tunnel's UDP port and ICMP.
     """
 
@@ -80,6 +81,9 @@ class MachineKind(Protocol):
     @property
     def port_limit(self) -> int | None:
         """How many ports can be opened outside the machine; None where there is no limit."""
+
+    def survey(self, settings: Settings, faults: Collector) -> None:
+        """Note what stands in the way of these settings, before anything is created."""
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """Declare the machine's resources as children of ``parent``, named from ``name``."""

@@ -77,9 +77,11 @@ class Relay(pulumi.ComponentResource):
         keys = self._keys(name, settings)
         plan = keys.apply(lambda k: relay_plan(settings, k))
         order = Order(
-            user_data=pulumi.Output.all(plan, keys).apply(lambda pk: cloud_config(*pk)),
-            host_key=_public(keys, lambda k: k.host.public),
-            management_key=keys.apply(lambda k: k.management.private),
+            user_data=pulumi.Output.all(plan, keys).apply(
+                lambda pk: cloud_config(*pk) if pk[1].host else ""
+            ),
+            host_key=_public(keys, lambda k: k.host.public if k.host else ""),
+            management_key=keys.apply(lambda k: k.management.private if k.management else ""),
             ssh_port=settings.ssh_port,
             tunnel_port=settings.tunnel.port,
             openings=settings.openings,
@@ -152,8 +154,8 @@ class Relay(pulumi.ComponentResource):
 
         seeds: dict[str, Any] = {
             "wireguard": seed("wireguard-key"),
-            "host": seed("host-key"),
-            "management": seed("management-key"),
+            "host": None if settings.site.adopted else seed("host-key"),
+            "management": None if settings.site.adopted else seed("management-key"),
             "peers": {peer.name: pair(peer) for peer in settings.peers},
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
             "tls": None if settings.tunnel.tls is None else seed("tls-key"),
@@ -161,8 +163,8 @@ class Relay(pulumi.ComponentResource):
         return pulumi.Output.secret(seeds).apply(
             lambda found: RelayKeys(
                 wireguard=wireguard_key(found["wireguard"]),
-                host=ssh_key(found["host"]),
-                management=ssh_key(found["management"]),
+                host=ssh_key(found["host"]) if found["host"] else None,
+                management=ssh_key(found["management"]) if found["management"] else None,
                 peers={peer.name: _peer_keys(peer, found["peers"]) for peer in settings.peers},
                 prefix=unique_local(found["prefix"]),
                 tls=tls_key(found["tls"]) if found["tls"] else None,
@@ -190,7 +192,10 @@ def validate(args: RelayArgs, machine: MachineKind) -> Settings:
             "use fewer forwards, or ranges that keep their ports",
         )
     finish(faults)
-    return cast(Settings, settings)
+    found = cast(Settings, settings)
+    machine.survey(found, faults)
+    finish(faults)
+    return found
 
 
 def _size(settings: Settings) -> int:

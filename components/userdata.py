@@ -17,8 +17,11 @@ HEADER = "#cloud-config\n"  # cloud-init wants exactly this as the first line
 def cloud_config(plan: HostPlan, keys: RelayKeys) -> str:
     """A cloud-config document (YAML text) that makes a new host hold ``plan``.
 
-    It holds private keys: the relay's WireGuard key and the SSH host key.
+    It holds private keys: the relay's WireGuard key and the SSH host key. Raises ValueError where
+    there is none of the latter: an adopted machine has booted long ago.
     """
+    if keys.host is None or keys.management is None:
+        raise ValueError("no SSH keys for a first boot")
     document: dict[str, Any] = yaml.safe_load(BASE.read_text())
     document |= {
         "ssh_keys": {"ed25519_private": keys.host.private, "ed25519_public": keys.host.public},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +18,13 @@ FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
 UNPACK = "rm -rf /run/new; mkdir /run/new && base64 -d | tar -xzf - -C /run/new"
 APPLY = "sh /run/new/apply bring /run/new wg0"
 STATE = "/etc/wireguard/cgnat-relay"
+BIN = "/etc/wireguard/bin"
 # What apply asks of systemd about the tunnel, and nothing of the machine that the tests run on.
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
 "stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
 "start wg-quick@wg0.service") wg-quick up wg0 ;;
-"stop cgnat-relay-revert-*.timer") : >/run/timers ;;
+"stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
 *cgnat-relay-tls.service | daemon-reload) echo "$*" >>/run/asked ;;
 *) exit 1 ;;
 esac
@@ -30,7 +32,7 @@ esac
 # What apply asks of it: a timer, which a test lets run out when it likes.
 SYSTEMD_RUN = """#!/bin/sh
 while [ "$1" != -c ]; do shift; done
-echo "$2" >>/run/timers
+echo "$2" >>/etc/wireguard/bin/timers
 """
 
 
@@ -43,20 +45,42 @@ def plan(lab: Lab, homes: list[Any], *parts: str, **whole: Any) -> HostPlan:
     return HostPlan((), tuple(part for part in found.parts if part.name in wanted), ())
 
 
+def edited(of: HostPlan, name: str, edit: Callable[[str], str]) -> HostPlan:
+    """A plan with one file's text changed; its name is the end of the path."""
+    assert any(f.path.endswith(name) for f in of.files), name
+    parts = tuple(
+        replace(
+            part,
+            files=tuple(
+                replace(f, content=edit(f.content)) if f.path.endswith(name) else f
+                for f in part.files
+            ),
+        )
+        for part in of.parts
+    )
+    return replace(of, parts=parts)
+
+
+def stand_in(lab: Lab) -> None:
+    """Put the stand-ins for systemd on the relay."""
+    relay = lab.net["relay"]
+    relay.run(f"mkdir -p {BIN}")
+    for name, text in {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN}.items():
+        relay.write(f"{BIN}/{name}", text)
+        relay.run(f"chmod 755 {BIN}/{name}")
+
+
 def lay(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
     """The bundle of a plan on the relay, unpacked."""
     relay = lab.net["relay"]
     relay.run(["sh", "-c", UNPACK], stdin=bundle(wanted))
     relay.write("/run/new/check", check)
-    relay.run("mkdir -p /run/bin")
-    for name, text in {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN}.items():
-        relay.write(f"/run/bin/{name}", text)
-        relay.run(f"chmod 755 /run/bin/{name}")
+    stand_in(lab)
 
 
 def run(lab: Lab, command: str, check: bool = True, stdin: str = "") -> str:
     """A command of the relay's, with the stand-ins for systemd."""
-    words = ["sh", "-c", f"PATH=/run/bin:$PATH; {command}"]
+    words = ["sh", "-c", f"PATH={BIN}:$PATH; {command}"]
     return lab.net["relay"].run(words, check=check, stdin=stdin)
 
 
@@ -77,7 +101,15 @@ def confirm(lab: Lab, token: str) -> str:
 
 def timers(lab: Lab) -> list[str]:
     """What the timers that are set would run."""
-    return lab.net["relay"].run("cat /run/timers").splitlines()
+    return lab.net["relay"].run("cat /etc/wireguard/bin/timers").splitlines()
+
+
+def time_is_up(lab: Lab) -> None:
+    """What the timers do, a minute later."""
+    deadline = f"{STATE}/unfinished/deadline"
+    lab.net["relay"].run(["sh", "-c", f"! [ -e {deadline} ] || echo 0 >{deadline}"])
+    for timer in timers(lab):
+        run(lab, timer)
 
 
 def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -16,7 +15,7 @@ from operate import remote
 from ..waiting import eventually
 from . import living
 from .conftest import Lab, make
-from .living import STATE, apply, bring, confirm, lay, run, timers
+from .living import BIN, STATE, apply, bring, confirm, lay, run, time_is_up, timers
 from .topology import internet
 
 # Ends the whole group of processes before the command whose number is $4.
@@ -85,17 +84,9 @@ def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
 def kill(lab: Lab, plan: HostPlan, step: int) -> bool:
     """Begin to bring a plan, and end all of it at a step; whether it got there."""
     lay(lab, plan)
-    lab.net["relay"].write("/run/bin/killed", KILLED)
-    command = f"setsid -w bash /run/bin/killed bring /run/new wg0 {step} || echo $?"
+    lab.net["relay"].write(f"{BIN}/killed", KILLED)
+    command = f"setsid -w bash {BIN}/killed bring /run/new wg0 {step} || echo $?"
     return run(lab, command, check=False).endswith("137\n")
-
-
-def time_is_up(lab: Lab) -> None:
-    """What the timers do, a minute later."""
-    relay = lab.net["relay"]
-    relay.run(["sh", "-c", f"! [ -e {STATE}/unfinished ] || echo 0 >{STATE}/unfinished/deadline"])
-    for timer in timers(lab):
-        run(lab, timer)
 
 
 def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
@@ -104,7 +95,7 @@ def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
     apply(lab, first)
     before, changed = running(lab), 0
     for step in STEPS[1::2]:
-        relay.run("truncate -s 0 /run/timers")
+        relay.run(f"truncate -s 0 {BIN}/timers")
         if not kill(lab, second, step):
             break
         armed = bool(timers(lab))
@@ -226,18 +217,9 @@ def test_a_file_that_does_not_load_brings_back_the_plan_before(
     first, second = plans(lab)
     apply(lab, first)
     before = running(lab)
-    parts = tuple(
-        replace(
-            part,
-            files=tuple(
-                replace(f, content=f.content.replace(good, "nonsense")) if f.path == path else f
-                for f in part.files
-            ),
-        )
-        for part in second.parts
-    )
+    broken = living.edited(second, path, lambda text: text.replace(good, "nonsense"))
     with pytest.raises(AssertionError, match="the relay runs the one before"):
-        apply(lab, replace(second, parts=parts))
+        apply(lab, broken)
     assert running(lab) == before
     apply(lab, second)
     assert running(lab) != before
@@ -250,7 +232,7 @@ def test_runs_come_one_after_the_other_and_leave_no_key_behind(lab: Lab) -> None
     apply(lab, second)
     after = running(lab)
     apply(lab, first)
-    carried = ["sh", "-c", "PATH=/run/bin:$PATH; " + remote.bring("wg0")]
+    carried = ["sh", "-c", f"PATH={BIN}:$PATH; " + remote.bring("wg0")]
     # The check asks systemd, of which there is none here: the plan is taken back.
     relay.run("mkdir -p /run/cgnat-relay/files")  # what a killed one left
     relay.write("/run/cgnat-relay/files/key", "secret")

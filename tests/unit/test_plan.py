@@ -63,6 +63,7 @@ def test_user_data_carries_the_plan_unchanged() -> None:
 
 
 def test_user_data_lets_no_password_in_and_one_key() -> None:
+    assert KEYS.management
     document = yaml.safe_load(cloud_config(PLAN, KEYS))
     assert document["ssh_pwauth"] is False
     assert document["ssh_authorized_keys"] == [KEYS.management.public]

@@ -1,0 +1,236 @@
+"""Kind ``adopt``: a machine that is there already, entered over SSH and left as it was found."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from .carrier import PROJECT, looking, request
+from .faults import Collector, shown
+from .machine import Access, Machine, Order
+from .model import Settings, Site
+from .reading import integer, known, word
+
+KEYS = ("kind", "host", "user", "port", "key", "hostKey", "password", "firewall")
+FIREWALLS = ("own", "managed")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_HOST_KEY = re.compile(r"(ssh-[a-z0-9]+|ecdsa-sha2-nistp[0-9]+) [A-Za-z0-9+/]+={0,2}")
+SCAN = 10  # seconds for a machine to show its host key
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """``host`` is an address or a name; ``host_key`` the public line to pin.
+
+    ``key`` is the text of a private key or the path of one; without it the user's agent is asked.
+    ``password`` is for sudo, where ``user`` is not root and sudo asks for one. ``managed``: the
+    relay's own firewall guards the machine too, as it does on a machine that was made for it.
+    """
+
+    host: str
+    host_key: str
+    user: str = "root"
+    port: int = 22
+    key: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    managed: bool = False
+
+    user_data_limit: int | None = None
+    port_limit: int | None = None
+
+    @property
+    def site(self) -> Site:
+        """It is somebody's, and so is its SSH."""
+        return Site(adopted=True, guarded=self.managed, ssh_port=self.port)
+
+    def survey(self, settings: Settings, faults: Collector) -> None:
+        """Ask the machine itself, read-only; all that stands in the way is noted at once."""
+        terms = [
+            f"interface {settings.tunnel.interface}",
+            f"network {settings.tunnel.network}",
+            f"udp {settings.tunnel.port}",
+            *(f"port {opening}" for opening in settings.openings),
+            f"now {int(time.time())}",
+            *([f"dialled {self.host}"] if _is_address(self.host) else []),
+        ]
+        host = {
+            "address": self.host,
+            "user": self.user,
+            "port": self.port,
+            "hostKey": self.host_key,
+            "key": self._text,
+            "keyFile": self._file,
+            "password": self.password,
+        }
+        found = ask(request(host, settings.tunnel.interface, looking(terms)))
+        if not found["reached"]:
+            cause, _, fix = str(found["why"]).partition("; ")
+            faults.add("vps", cause, fix or "see to it, then try again")
+            return
+        for cause, fix in found["faults"]:
+            faults.add("vps", cause, fix)
+        for cause, fix in found["notes"]:
+            pulumi.log.info(f"{self.host}: {cause}; {fix}")
+
+    def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
+        """Nothing is made: the machine is there."""
+        reach = {str(o): f"{self.host}:{o.ports.first}" for o in order.openings}
+        return Machine(
+            public_ip=pulumi.Output.from_input(self.host),
+            endpoint=pulumi.Output.from_input(f"{self.host}:{order.tunnel_port}"),
+            reach=pulumi.Output.from_input(reach),
+            access=Access(
+                address=self.host,
+                port=self.port,
+                user=self.user,
+                host_key=self.host_key,
+                key=pulumi.Output.secret(self._text) if self._text else None,
+                key_file=self._file,
+                password=pulumi.Output.secret(self.password) if self.password else None,
+            ),
+            incarnation=pulumi.Output.from_input(self.host),
+        )
+
+    @property
+    def _text(self) -> str | None:
+        return self.key if self.key and self.key.startswith("-----BEGIN ") else None
+
+    @property
+    def _file(self) -> str | None:
+        return None if self._text else self.key
+
+
+def read(options: Mapping[str, object], path: str, faults: Collector) -> Adopt:
+    """A machine to adopt from its options in the config; without a host key it is shown which."""
+    known(options, KEYS, f"{path}.", faults)
+    before = len(faults)
+    host = _matching(options.get("host"), f"{path}.host", _HOST, "203.0.113.7", faults)
+    port = integer(options.get("port", 22), f"{path}.port", 1, 65535, faults)
+    user = _matching(options.get("user", "root"), f"{path}.user", _USER, "root", faults)
+    key = _key(options.get("key"), f"{path}.key", faults)
+    password = options.get("password")
+    if password is not None and (not isinstance(password, str) or "\n" in password):
+        faults.add(f"{path}.password", "is not a line of text", "set it with --secret --path")
+    firewall = word(
+        options.get("firewall", "own"), f"{path}.firewall", FIREWALLS, "firewall", faults
+    )
+    host_key = options.get("hostKey")
+    if host_key is None and len(faults) == before:
+        _offer(host, port, f"{path}.hostKey", faults)
+    elif host_key is not None and not _is_host_key(host_key):
+        fix = "write the first two words of the machine's /etc/ssh/ssh_host_ed25519_key.pub"
+        faults.add(f"{path}.hostKey", f"{shown(host_key)} is no SSH host key", fix)
+    return Adopt(
+        host=host,
+        host_key=" ".join(str(host_key).split()[:2]),
+        user=user,
+        port=port,
+        key=key,
+        password=password if isinstance(password, str) else None,
+        managed=firewall == "managed",
+    )
+
+
+def ask(asked: str) -> dict[str, Any]:
+    """What ``operate look`` says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "operate", "look"],
+        cwd=PROJECT,
+        input=asked,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return {"reached": False, "why": done.stderr.strip()}
+    return dict(json.loads(done.stdout))
+
+
+def fingerprint(host_key: str) -> str:
+    """As ``ssh-keygen -l`` shows it: SHA256 and base64 without padding (RFC 4648)."""
+    digest = hashlib.sha256(base64.b64decode(host_key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def _offer(host: str, port: int, path: str, faults: Collector) -> None:
+    """Show the key that the machine offers, which is not to be trusted before it was compared."""
+    words = ["ssh-keyscan", "-T", str(SCAN), "-p", str(port), "-t", "ed25519,ecdsa,rsa", host]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        said = done.stdout
+    except FileNotFoundError:
+        faults.add(path, "missing, and ssh-keyscan is not here to ask", "install OpenSSH's client")
+        return
+    offered = [" ".join(line.split()[1:3]) for line in said.splitlines() if line[:1] != "#"]
+    order = ("ssh-ed25519", "ecdsa", "ssh-rsa")
+    offered.sort(key=lambda k: next(i for i, kind in enumerate((*order, "")) if k.startswith(kind)))
+    if not offered:
+        reason = f"missing, and no SSH server answers at {host} port {port}"
+        faults.add(path, reason, "check vps.host, vps.port and the provider's firewall")
+        return
+    faults.add(
+        path,
+        f"missing; {host} shows {offered[0].split()[0]} {fingerprint(offered[0])}",
+        "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's"
+        f" console, then: pulumi config set --path 'cgnat-relay:vps.hostKey' '{offered[0]}'",
+    )
+
+
+def _matching(
+    value: object, path: str, pattern: re.Pattern[str], example: str, faults: Collector
+) -> str:
+    if isinstance(value, str) and pattern.fullmatch(value):
+        return value
+    reason = "missing" if value is None else f"{shown(value)} is none"
+    faults.add(path, reason, f"write one like {example}")
+    return example
+
+
+def _key(value: object, path: str, faults: Collector) -> str | None:
+    """A private key's text or path; its text is never shown."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        faults.add(path, "is neither a path nor a private key", "write ~/.ssh/id_ed25519")
+        return None
+    if value.startswith("-----BEGIN "):
+        return value.rstrip("\n") + "\n"
+    if not Path(value).expanduser().is_file():
+        faults.add(path, f"there is no file {shown(value)}", "write ~/.ssh/id_ed25519")
+    return str(Path(value).expanduser())
+
+
+def _is_host_key(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    text = " ".join(value.split()[:2])
+    if not _HOST_KEY.fullmatch(text):
+        return False
+    try:
+        blob = base64.b64decode(text.split()[1], validate=True)
+    except binascii.Error:
+        return False
+    kind = text.split()[0].encode()
+    return blob.startswith(len(kind).to_bytes(4, "big") + kind)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True

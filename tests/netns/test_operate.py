@@ -1,0 +1,214 @@
+"""A living relay is entered by real SSH: pinned, confirmed anew, and told in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.carrier import bundle, looking, request
+from components.plan import HostPlan
+
+from ..relay_stack import ROOT, ProcessWatch
+from ..sshd import sshd_program
+from ..waiting import eventually
+from . import living
+from .conftest import RELAY, Lab, make
+from .living import BIN, FINE
+from .topology import internet
+
+PORT = 2222
+OPERATE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "operate"]
+
+
+@dataclass
+class Door:
+    """The relay's sshd, and the keys that open it."""
+
+    lab: Lab
+    keys: dict[str, str] = field(repr=False)
+    log: Path
+
+    def host(self, **other: Any) -> dict[str, object]:
+        """How it is entered, as ``operate`` reads it."""
+        found = {
+            "address": RELAY,
+            "port": PORT,
+            "user": "root",
+            "hostKey": self.keys["host.pub"],
+            "key": self.keys["user"],
+        }
+        return found | other
+
+    def operate(self, verb: str, given: str, **other: Any) -> subprocess.CompletedProcess[str]:
+        """A verb, from where the client is."""
+        words = self.lab.net["client"].argv([*OPERATE, verb])
+        asked = request(self.host(**other), "wg0", given)
+        return subprocess.run(
+            words, input=asked, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def connections(self) -> int:
+        """How often somebody was let in."""
+        return self.log.read_text().count("Accepted publickey")
+
+
+@pytest.fixture(scope="module")
+def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("door")
+    for name in ("host", "user", "other"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name)]
+        subprocess.run(words, check=True)
+    keys = {p.name: p.read_text() for p in folder.iterdir()}
+    (folder / "config").write_text(
+        f"Port {PORT}\nHostKey {folder}/host\nPidFile none\nAuthorizedKeysFile {folder}/user.pub\n"
+        "StrictModes no\nUsePAM no\nPermitRootLogin yes\n"
+        f"SetEnv PATH={BIN}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+    )
+    with internet(wg_env) as net:
+        lab = make(net)
+        lab.relay_up()
+        lab.home_up()
+        lab.serve("home", 8081)
+        living.stand_in(lab)
+        # In the relay's own /run, where its WireGuard can be asked.
+        program = sshd_program(folder)[-1]
+        net["relay"].run("mkdir -p /run/sshd")
+        net["relay"].run(f"mount --bind {folder}/passwd /etc/passwd")
+        words = [program, "-D", "-E", str(folder / "log"), "-f", f"{folder}/config"]
+        net["relay"].start(words)
+        log = folder / "log"
+        eventually(lambda: log.exists() and "listening" in log.read_text(), "sshd")
+        yield Door(lab, keys, log)
+
+
+def plan(lab: Lab, *forwards: str) -> HostPlan:
+    return living.plan(lab, [{"name": "home", "forwards": [*forwards]}])
+
+
+def carried(wanted: HostPlan) -> str:
+    """Its bundle, with the check that asks no systemd."""
+    return bundle(wanted, ["home home"], replaced={"check": FINE})
+
+
+def test_a_port_is_added_over_two_connections(door: Door) -> None:
+    first = door.operate("bring", carried(plan(door.lab, "91:8081/tcp")))
+    assert first.returncode == 0, first.stderr
+    before = door.connections()
+    done = door.operate("bring", carried(plan(door.lab, "91:8081/tcp", "92:8081/tcp")))
+    assert done.returncode == 0, done.stderr
+    assert "brought rules" in done.stderr
+    assert "confirmed over a new connection" in done.stderr
+    assert door.connections() == before + 2
+    assert door.lab.call("tcp", 92) == "203.0.113.9"
+    again = door.operate("bring", carried(plan(door.lab, "91:8081/tcp", "92:8081/tcp")))
+    assert "nothing was changed" in again.stderr
+    assert door.connections() == before + 3
+
+
+def test_who_would_be_locked_out_is_let_back_in(door: Door) -> None:
+    """The plan's own rules keep SSH out: nobody can confirm it."""
+    good = plan(door.lab, "91:8081/tcp")
+    assert door.operate("bring", carried(good)).returncode == 0
+    shut = (
+        "chain shut { type filter hook input priority 0; tcp dport 2222 ct state new drop; }\n}\n"
+    )
+    locked = living.edited(good, "wg0.ip.nft", lambda text: text.rstrip().removesuffix("}") + shut)
+    done = door.operate("bring", carried(locked))
+    assert done.returncode == 1
+    assert "no new connection could be made" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not looked(door)["reached"], "the off-case: it was locked out indeed"
+    living.time_is_up(door.lab)
+    assert looked(door)["is"] == "here"
+    assert door.lab.call("tcp", 91) == "203.0.113.9"
+
+
+def looked(door: Door, **other: Any) -> dict[str, Any]:
+    return dict(json.loads(door.operate("look", looking(), **other).stdout))
+
+
+def test_what_was_changed_by_hand_is_named(door: Door) -> None:
+    good = plan(door.lab, "91:8081/tcp")
+    assert door.operate("bring", carried(good)).returncode == 0
+    assert looked(door)["changed"] == []
+    assert looked(door)["summary"] == ["home home"]
+    door.lab.net["relay"].run("nft flush map ip cgnat-relay ports")
+    assert looked(door)["changed"] == ["rules ip-table-cgnat-relay"]
+    assert "brought rules" in door.operate("bring", carried(good)).stderr
+    assert looked(door)["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"hostKey": "other.pub"}, "answers with another host key than the pinned one"),
+        ({"key": "other"}, "refuses the key"),
+        ({"key": "no key at all\n"}, "the private key cannot be used"),
+        ({"port": 2223}, "refuses the connection"),
+        ({"address": "no.such.invalid"}, "is no name that can be resolved"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_who_is_not_let_in_is_told_why(door: Door, other: dict[str, Any], said: str) -> None:
+    given = {k: door.keys.get(str(v), v) for k, v in other.items()}
+    before = door.connections()
+    done = door.operate("bring", carried(plan(door.lab, "99:8081/tcp")), **given)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert door.connections() == before
+    assert not looked(door, **given)["reached"]
+
+
+def test_nothing_secret_is_in_a_command_line_or_an_environment(door: Door) -> None:
+    wanted = plan(door.lab, "93:8081/tcp")
+    secret = [door.keys["user"].splitlines()[2], carried(wanted)[200:260]]
+    secret += [pair.preshared for pair in door.lab.keys.peers.values()]
+    with ProcessWatch() as watch:
+        assert door.operate("bring", carried(wanted)).returncode == 0
+    seen = b"\n".join(watch.seen).decode(errors="replace")
+    assert "sh $new/apply bring" in seen, "the off-case: the run was watched"
+    assert not any(text in seen for text in secret)
+
+
+def test_a_cut_connection_leaves_the_old_plan_or_the_new(door: Door) -> None:
+    good, wide = plan(door.lab, "91:8081/tcp"), [f"{p}:{p + 1}" for p in range(10_000, 12_000)]
+    assert door.operate("bring", carried(good)).returncode == 0
+    words = door.lab.net["client"].argv([*OPERATE, "bring"])
+    asked = request(door.host(), "wg0", carried(plan(door.lab, *wide)))
+    cut = subprocess.Popen(
+        words, start_new_session=True, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert cut.stdin
+    before = door.connections()
+    cut.stdin.write(asked)
+    cut.stdin.close()
+    eventually(lambda: door.connections() > before, "the connection")
+    os.killpg(cut.pid, signal.SIGKILL)  # its ssh as well
+    cut.wait()
+
+    def taken_back() -> bool:
+        living.time_is_up(door.lab)
+        found = looked(door)
+        return found["is"] == "here" and not found["changed"]
+
+    eventually(taken_back, "the plan before", within=60)
+    assert door.lab.call("tcp", 91) == "203.0.113.9"
+
+
+def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.touch(mode=0o600)
+    file.write_text(door.keys["user"])
+    assert looked(door, key=None, keyFile=str(file))["reached"]
+    file.write_text(door.keys["other"])
+    assert not looked(door, key=None, keyFile=str(file))["reached"]
