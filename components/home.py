@@ -232,8 +232,8 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
         keep = f"ct mark {own} meta mark set meta mark and {KEEP} or {OWN_LINE};"
         parts += [
             # Who came in by home's own line is answered by it, and strict rp_filter wants the
-            # mark on what comes in as well.
-            "chain own_line { type filter hook prerouting priority mangle;",
+            # mark on what comes in as well; before mangle, where iptables checks sources of IPv6.
+            "chain own_line { type filter hook prerouting priority -160;",
             "iifname != { %i, lo } ct state new fib daddr type local",
             f"ct mark and {OWN_LINE} == 0 ct mark set ct mark and {KEEP} or {OWN_LINE};",
             f"iifname != %i {keep} }};",
