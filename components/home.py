@@ -211,7 +211,11 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
         f"{ip} daddr . udp dport . udp sport @asked {ip} saddr set {inner}; }};",
         "chain tag { type filter hook prerouting priority mangle;",
         f"iifname %i ct state new {tag}",
-        f"{restore} }};",
+        f"iifname %i {restore} }};",
+        # What home hands on has the mark behind all checks of its source: one that looks at marks,
+        # as firewalld's of IPv6 does, would have a container's answer come in by the tunnel.
+        "chain hand_back { type filter hook prerouting priority security;",
+        f"iifname != %i {restore} }};",
         # Answers only: home's own ICMP about a container's flow must not go astray.
         "chain return_path { type route hook output priority mangle;",
         f"ct direction reply {restore} }};",
