@@ -12,9 +12,9 @@
           lan .50, home .2, guarded .3, plain .4, office .5, villa .6, behind 192.168.1.1; home,
           guarded and plain each have a container, 172.17.0.2, behind Docker's rules
 
-All homes check sources strictly (rp_filter 1); home and guarded drop by policy. Guarded, office and
-villa have IPv6 of their own and are called by it; villa dials the relay by it. Inner
-networks are addresses of the host internet.
+All homes check sources strictly (rp_filter 1, and as firewalld does over IPv6); home and guarded
+drop by policy. Guarded, office and villa have IPv6 of their own and are called by it; villa dials
+the relay by it. Inner networks are addresses of the host internet.
 """
 
 from __future__ import annotations
@@ -159,11 +159,11 @@ ip6tables -A INPUT -p ipv6-icmp -j ACCEPT
 """
 # firewalld's IPv6_rpfilter, which is on by default; the kernel has none of its own for IPv6.
 STRICT6 = """
-table ip6 strict {
-  chain pre {
-    type filter hook prerouting priority -140;
+table inet firewalld {
+  chain filter_PREROUTING {
+    type filter hook prerouting priority filter + 10; policy accept;
     icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept
-    fib saddr . mark . iif oif missing drop
+    meta nfproto ipv6 fib saddr . mark . iif oif missing drop
   }
 }
 """
@@ -248,8 +248,9 @@ def wire(net: dict[str, Host]) -> None:
         scripts[name].append(f"nft -f - <<'E'\n{DOCKER}\nE")
     for name in ("home", "guarded"):
         scripts[name].append(POLICIES)
-    for name, table in (("villa", STRICT6), ("office", PROXY)):
-        scripts[name].append(f"nft -f - <<'E'\n{table}\nE")
+    for name in ("home", "guarded", "plain", "office", "villa"):
+        scripts[name].append(f"nft -f - <<'E'\n{STRICT6}\nE")
+    scripts["office"].append(f"nft -f - <<'E'\n{PROXY}\nE")
     for name in ("carrier", "router"):
         extra = CARRIER if name == "carrier" else ROUTER
         scripts[name].append(f"nft -f - <<'E'\n{NAT.format(dev='wan')}{extra}\nE")
