@@ -31,6 +31,10 @@ SAMPLE = {
     ),
     "peer wg0.conf: ip tag: iifname %i ct state new"
     " ct mark set ct mark and 0x00ffffff or MARK": "host-tcp4[transparent]",
+    "peer wg0.conf: ip6 tag: iifname %i ct mark and 0xff000000 == MARK"
+    " meta mark set meta mark and 0x00ffffff or MARK": "container-tcp6[transparent]",
+    "peer wg0.conf: ip6 hand_back: iifname != %i ct mark and 0xff000000 == MARK"
+    " meta mark set meta mark and 0x00ffffff or MARK": "container-tcp6[transparent]",
     "peer wg0.conf: PostUp = iptables -w -A %i-home -i %i -j DROP": "behind-home-udp4",
     "peer wg0.conf: PostUp = ip -6 rule del protocol kernel from INNER6 lookup TABLE"
     " 2>/dev/null || :; ip -6 rule add protocol kernel from INNER6 lookup TABLE"
