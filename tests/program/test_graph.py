@@ -193,7 +193,7 @@ def test_all_faults_come_before_any_resource(program: Program) -> None:
     ("vps", "fault"),
     [
         ("lab", "vps: is a mapping with a kind; write {kind: lab}"),
-        ({}, "vps.kind: missing; known here: lab"),
+        ({}, "vps.kind: missing; known here: adopt, lab"),
         ({"kind": "lab", "memry": 1}, "vps.memry: unknown key; did you mean memory?"),
         ({"kind": "lab", "memory": 1}, "vps.memory: 1 is not a whole number from 384 to 65536"),
         (

@@ -1,0 +1,107 @@
+"""A machine that is there already: a VM with nothing of ours, and the stack that adopts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..relay_stack import Stack
+from ..waiting import eventually
+
+HERE = Path(__file__).parent
+NAME, USER = "somebodys", "op"
+FORWARDS = ["80:8080", "5353:5353/udp"]
+# `openssl passwd -6` of PASSWORD, so that sudo asks for it.
+PASSWORD = "correct horse"  # noqa: S105 - of a VM that lives for a test
+UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
+BOOT = 400
+
+
+@dataclass
+class Adopted:
+    """The machine, the keys that open it, and its stack."""
+
+    stack: Stack
+    key: Path
+    reach: str = ""
+    host_key: str = ""
+    opened: dict[str, str] = field(default_factory=dict)
+
+    def boot(self) -> None:
+        """Power on, with a user who may use sudo."""
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(self.key)]
+        subprocess.run(words, check=True)
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        user = {
+            "name": USER,
+            "shell": "/bin/bash",
+            "lock_passwd": False,
+            "passwd": hashed,
+            "sudo": "ALL=(ALL) ALL",
+            "ssh_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()],
+        }
+        document = {"users": [user], "ssh_pwauth": False}
+        reserved = json.loads(self.stack.lab("reserve", NAME))
+        self.reach = str(reserved["reach"])
+        self.stack.lab("start", NAME, stdin=f"#cloud-config\n{json.dumps(document)}")
+        self.run("cloud-init status --wait >/dev/null || :")
+        public = self.run("cat /etc/ssh/ssh_host_ed25519_key.pub")
+        self.host_key = " ".join(public.split()[:2])
+        self.opened = json.loads(self.stack.lab("open", NAME, "tcp/80", "tcp/8443"))
+
+    def run(self, command: str, check: bool = True, stdin: str = "") -> str:
+        """A shell command as root, whatever the network does."""
+        return self.stack.inside(NAME, command, check=check, stdin=stdin)
+
+    def script(self, name: str, *words: str, stdin: str = "") -> str:
+        """One of the scripts beside this file."""
+        self.run(f"cat >/run/{name}", stdin=(HERE / name).read_text())
+        return self.run(f"sh /run/{name} {' '.join(words)}; rm /run/{name}", stdin=stdin)
+
+    def trace(self) -> list[str]:
+        """All that the machine holds and does."""
+        return self.script("trace.sh").splitlines()
+
+    def configure(self, forwards: list[str] | None = None, **vps: Any) -> None:
+        """Write the stack's config."""
+        given = {
+            "kind": "adopt",
+            "host": self.reach,
+            "user": USER,
+            "key": str(self.key),
+            "hostKey": self.host_key,
+            "password": PASSWORD,
+        }
+        given = {key: value for key, value in (given | vps).items() if value is not None}
+        homes = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
+        self.stack.configure(vps=given, homes=homes)
+
+    def up(self, check: bool = True) -> str:
+        return self.stack.pulumi("up", "--yes", "--skip-preview", check=check)
+
+    def destroy(self, check: bool = True) -> str:
+        return self.stack.pulumi("destroy", "--yes", "--skip-preview", check=check)
+
+    def house(self) -> None:
+        """A home joins; it is on the machine itself, so it dials another address of it."""
+        text = str(self.stack.outputs()["homeConfig"])
+        text = text.replace(f"Endpoint = {self.reach}:", "Endpoint = 192.0.2.1:")
+        self.script("house.sh", stdin=text)
+        eventually(lambda: "hello" in self.page(), "the house's page", within=90)
+
+    def page(self, port: int = 80) -> str:
+        """The page behind a forwarded port; OSError where nothing answers."""
+        with urllib.request.urlopen(f"http://{self.opened[f'tcp/{port}']}/", timeout=5) as answer:
+            return str(answer.read().decode().strip())
+
+    def answers(self, port: int) -> bool:
+        try:
+            return "hello" in self.page(port)
+        except OSError:
+            return False

@@ -1,0 +1,249 @@
+"""A machine of somebody's is adopted over SSH, changed while it runs, and left as it was found."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ..relay_stack import ProcessWatch, Stack
+from ..waiting import eventually
+from .adopted import BOOT, FORWARDS, NAME, PASSWORD, UNFINISHED, Adopted
+
+MORE = [*FORWARDS, "8443:8080"]
+# netbase, which iptables depends on, makes it where there is none; a provider's image has one.
+LEFT = ("file /etc/hosts", "/etc/hosts")
+WAIT_FOR_TOKEN = f"until [ -e {UNFINISHED}/token ]; do sleep 0.1; done"
+SSH_SHUT = "INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
+    stack = Stack(tmp_path_factory.mktemp("adopt"))
+    machine = Adopted(stack, stack.folder / "key")
+    stack.init()
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        stack.lab("down")
+
+
+@pytest.fixture(scope="module")
+def before(bare: Adopted) -> list[str]:
+    return bare.trace()
+
+
+@pytest.fixture(scope="module")
+def watch() -> ProcessWatch:
+    return ProcessWatch()
+
+
+@pytest.fixture(scope="module")
+def ours(bare: Adopted, before: list[str], watch: ProcessWatch) -> Adopted:
+    """Adopted, with a home."""
+    assert before
+    bare.configure()
+    with watch:
+        said = bare.up()
+    assert "confirmed over a new connection" in said
+    bare.house()
+    return bare
+
+
+def test_without_a_host_key_it_is_shown_and_nothing_is_done(
+    bare: Adopted, before: list[str]
+) -> None:
+    assert before
+    bare.configure(hostKey=None)
+    said = bare.stack.pulumi("preview", check=False)
+    assert "exit status 0" not in said
+    assert f"'cgnat-relay:vps.hostKey' '{bare.host_key}'" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"hostKey": f"ssh-ed25519 {'AAAAC3NzaC1lZDI1NTE5AAAAI' + 'A' * 43}"}, "another host key"),
+        ({"password": "wrong"}, "sudo on op@"),
+        ({"user": "nobody-here"}, "refuses the key"),
+        ({"port": 2222}, "vps: "),
+    ],
+    ids=["host key", "password", "user", "port"],
+)
+def test_who_is_not_let_in_is_told_before_anything_is_created(
+    bare: Adopted, wrong: dict[str, object], told: str
+) -> None:
+    bare.configure(**wrong)
+    said = bare.stack.pulumi("preview", check=False)
+    assert told in said
+    assert "nothing was created" in said
+    assert "Traceback" not in said
+
+
+def test_preflight_tells_all_at_once(bare: Adopted) -> None:
+    taken = "systemd-run -q --unit=taken python3 -m http.server 80"
+    bare.run(f"{taken}; ip link add wg0 type dummy; ip addr add 172.16.0.9/24 dev wg0")
+    bare.configure()
+    try:
+        said = bare.stack.pulumi("preview", check=False)
+    finally:
+        bare.run("systemctl stop taken; ip link delete wg0")
+    assert "3 faults" in said
+    assert "wg0" in said
+    assert "172.16.0" in said
+    assert "python3" in said
+
+
+def test_a_home_answers_through_it(ours: Adopted) -> None:
+    assert "hello" in ours.page()
+
+
+def test_its_own_ssh_and_firewall_stay(ours: Adopted, before: list[str]) -> None:
+    input_rules = ours.run("iptables -S INPUT; iptables -S RELAY-INPUT")
+    assert "DROP" not in input_rules
+    assert "-p udp -m udp --dport 51820 -j ACCEPT" in input_rules
+    assert [x for x in ours.trace() if " /etc/ssh/" in x] == [
+        x for x in before if " /etc/ssh/" in x
+    ]
+
+
+def test_no_secret_was_in_a_command_line_or_an_environment(
+    ours: Adopted, watch: ProcessWatch
+) -> None:
+    seen = b"\n".join(watch.seen).decode(errors="replace")
+    assert "sh $new/apply bring" in seen, "the off-case: the update was watched"
+    for secret in {PASSWORD, *ours.stack.keys()}:
+        assert secret not in seen
+    there = ours.run("cat /var/log/auth.log /root/.bash_history 2>/dev/null; journalctl -q -o cat")
+    assert "COMMAND=/usr/bin/sh -c" in there, "the off-case: sudo's own log"
+    for secret in {PASSWORD, *ours.stack.keys()}:
+        assert secret not in there
+    assert PASSWORD not in ours.stack.state
+
+
+def test_an_unchanged_program_changes_nothing(ours: Adopted) -> None:
+    said = ours.up()
+    assert all(word not in said for word in ("created", "updated", "replaced", "deleted"))
+
+
+def test_what_was_changed_by_hand_is_named_and_mended(ours: Adopted) -> None:
+    ours.run("nft flush map ip cgnat-relay ports; systemctl -q disable wg-quick@wg0")
+    assert not ours.answers(80)
+    said = ours.stack.pulumi("preview", "--diff")
+    assert "rules ip-table-cgnat-relay, tunnel wg-quick@wg0.service" in said
+    ours.up()
+    eventually(lambda: ours.answers(80), "the house's page", within=150)
+    assert "unchanged" in ours.stack.pulumi("preview")
+
+
+def test_a_change_that_locks_ssh_out_takes_itself_back(ours: Adopted) -> None:
+    ours.configure(MORE)
+    shutter = threading.Thread(
+        target=ours.run, args=(f"timeout 300 sh -c '{WAIT_FOR_TOKEN}'; iptables -I {SSH_SHUT}",)
+    )
+    shutter.start()
+    try:
+        said = ours.up(check=False)
+        shutter.join()
+        assert "no new connection could be made" in said
+        eventually(lambda: not settled(ours), "the end of the minute", within=120)
+        assert not ours.answers(8443)
+        assert ours.answers(80)
+    finally:
+        ours.run(f"iptables -D {SSH_SHUT}")
+    assert "confirmed" in ours.up()
+    assert ours.answers(8443)
+
+
+def settled(machine: Adopted) -> str:
+    """What is under way."""
+    return machine.run(f"ls -d {UNFINISHED} 2>/dev/null || :").strip()
+
+
+def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
+    ours.configure(FORWARDS)
+    ours.up()
+    ours.configure(MORE)
+    cut = threading.Thread(
+        target=lambda: (
+            ours.run(f"timeout 300 sh -c '{WAIT_FOR_TOKEN}'; sync"),
+            ours.stack.lab("reset", NAME),
+        )
+    )
+    cut.start()
+    said = ours.up(check=False)
+    cut.join()
+    assert "exit status 0" not in said
+    assert "Traceback" not in said
+    eventually(lambda: "wg0" in ours.run("wg show interfaces || :"), "the tunnel", within=BOOT)
+    assert settled(ours) == ""
+    assert "tcp . 8443" not in ours.run("nft list map ip cgnat-relay ports")
+    assert "tcp . 80 " in ours.run("nft list map ip cgnat-relay ports")
+    assert "confirmed" in ours.up()
+    ours.run("rm -rf /run/house /etc/netns; ip link delete toward-house 2>/dev/null || :")
+    ours.house()
+    assert ours.answers(8443)
+
+
+def compared(before: list[str], after: list[str]) -> list[str]:
+    """What is not as it was, but for the documented."""
+    lines = [f"- {x}" for x in before if x not in set(after)]
+    lines += [f"+ {x}" for x in after if x not in set(before)]
+    return [x for x in lines if not any(word in x for word in LEFT)]
+
+
+def test_destroy_leaves_it_as_it_was_found(ours: Adopted, before: list[str]) -> None:
+    ours.script("house.sh", "gone")
+    assert len(compared(before, ours.trace())) > 20, "the off-case: the relay is in the trace"
+    ours.destroy()
+    assert compared(before, ours.trace()) == []
+
+
+@pytest.fixture(scope="module")
+def shared(ours: Adopted) -> tuple[Adopted, list[str]]:
+    """The same machine, with a tunnel and rules of its owner's, who has the packages already."""
+    ours.run(
+        "apt-get -q -y --no-install-recommends install wireguard-tools nftables iptables"
+        " >/dev/null 2>&1"
+    )
+    ours.run(
+        "umask 077; k=$(wg genkey); printf '[Interface]\\nPrivateKey = %s\\nListenPort = 51999\\n"
+        'Address = 10.9.0.1/24\\n\' "$k" >/etc/wireguard/wg1.conf'
+    )
+    ours.run("systemctl -q enable --now wg-quick@wg1")
+    rules = (
+        "table inet mine { chain here { type filter hook input priority 0; tcp dport 9 drop; } }"
+    )
+    ours.run("cat >/etc/nftables.conf; systemctl -q enable --now nftables", stdin=rules)
+    ours.run("iptables -A FORWARD -d 192.0.2.77 -j DROP; sysctl -qw net.ipv4.ip_forward=1")
+    return ours, ours.trace()
+
+
+def test_what_others_have_stays_and_runs_on(shared: tuple[Adopted, list[str]]) -> None:
+    machine, before = shared
+    since = machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1")
+    machine.configure()
+    machine.up()
+    machine.house()
+    assert machine.answers(80)
+    machine.script("house.sh", "gone")
+    machine.destroy()
+    assert compared(before, machine.trace()) == []
+    assert machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1") == since
+
+
+def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str]]) -> None:
+    machine = shared[0]
+    machine.configure()
+    machine.up()
+    machine.stack.lab("stop", NAME)
+    said = machine.destroy(check=False)
+    assert "exit status 0" not in said
+    assert f"CGNAT_RELAY_FORGET={machine.reach}" in said
+    machine.stack.env["CGNAT_RELAY_FORGET"] = machine.reach
+    assert "nothing was undone there" in machine.destroy()
+    assert os.environ.get("CGNAT_RELAY_FORGET") is None
