@@ -19,7 +19,7 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
 	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
 
-.PHONY: help up preview demo qr image status test matrix lint bench bench-data down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr doctor image status test matrix lint bench bench-data down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,6 +37,9 @@ demo: $(DEV)/env ## a home behind NAT joins with homeConfig alone; fetch its pag
 
 qr: $(DEV)/env .venv/run ## a device's config as a QR code: make qr DEVICE=phone
 	@$(ENV) && $(PY) -m handout --stack dev qr "$(DEVICE)"
+
+doctor: $(DEV)/env .venv/run ## ask each forward from here, and the relay why one does not answer
+	@$(ENV) && $(PY) -m doctor --stack dev
 
 image: deps ## build the relay's disk image, or find it built
 	@python3 -m lab image --variant vps >/dev/null

@@ -16,7 +16,18 @@ from pathlib import Path
 
 from .plan import STATIC, File, HostPlan
 
-SCRIPTS = ("apply", "check", "flows", "look", "preflight", "setup", "state", "undo")
+SCRIPTS = (
+    "apply",
+    "check",
+    "flows",
+    "look",
+    "observe",
+    "preflight",
+    "restore",
+    "setup",
+    "state",
+    "undo",
+)
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -57,7 +68,7 @@ def bundle(
     }
     return _packed(
         [
-            *(File(s.path, (replaced or {}).get(s.path, s.content)) for s in _scripts()),
+            *_scripts(replaced),
             *(_list(name, lines) for name, lines in lists.items()),
             *(File(f"files{file.path}", file.content, file.mode) for file in plan.files),
         ]
@@ -70,8 +81,14 @@ def looking(terms: Iterable[str] = ()) -> str:
     return _packed([*_scripts(), *([_list("terms", found)] if found else [])])
 
 
-def _scripts() -> list[File]:
-    return [File(name, (STATIC / name).read_text()) for name in SCRIPTS]
+def observing(probes: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
+    """The scripts alone, to ask a relay about flows; ``probes`` are lines ``PROTOCOL PORT``."""
+    return _packed([*_scripts(replaced), _list("probes", probes)])
+
+
+def _scripts(replaced: Mapping[str, str] | None = None) -> list[File]:
+    other = replaced or {}
+    return [File(name, other.get(name) or (STATIC / name).read_text()) for name in SCRIPTS]
 
 
 def _list(name: str, lines: Iterable[str]) -> File:

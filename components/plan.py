@@ -19,6 +19,8 @@ PACKAGES = (
     "nftables",  # the table that forwards
     "conntrack",  # ends the flows of a forward that is taken away
 )
+# Services that flush or replace everyone's packet rules when they start, stop or reload.
+NEIGHBOURS = ("docker", "firewalld", "iptables", "netfilter-persistent", "nftables", "ufw")
 UPDATES = ("unattended-upgrades",)  # security updates without anyone's hand
 TLS_PACKAGES = ("socat",)  # the tunnel inside TLS, see docs/blocked.md
 
@@ -65,18 +67,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
         packages=PACKAGES + updates + (TLS_PACKAGES if tls else ()),
         parts=(
             _base(settings),
-            Part(
-                "firewall",
-                (
-                    File("/etc/cgnat-relay/firewall.v4", firewall.rules(settings, 4)),
-                    File("/etc/cgnat-relay/firewall.v6", firewall.rules(settings, 6)),
-                    _static("firewall", f"{LIB}/firewall", "0755"),
-                    _static(
-                        "cgnat-relay-firewall.service",
-                        f"{UNITS}/cgnat-relay-firewall.service",
-                    ),
-                ),
-            ),
+            _firewall(settings),
             Part(
                 "tunnel",
                 (File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),),
@@ -105,6 +96,31 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             "cgnat-relay-firewall.service",
             f"wg-quick@{wg}.service",
             *(["cgnat-relay-tls.service"] if tls else []),
+        ),
+    )
+
+
+def _firewall(settings: Settings) -> Part:
+    tunnel = settings.tunnel
+    ports = [f"{tunnel.port}/udp", *([f"{tunnel.tls}/tcp"] if tunnel.tls is not None else [])]
+    return Part(
+        "firewall",
+        (
+            File("/etc/cgnat-relay/firewall.v4", firewall.rules(settings, 4)),
+            File("/etc/cgnat-relay/firewall.v6", firewall.rules(settings, 6)),
+            File("/etc/cgnat-relay/ports", "".join(f"{port}\n" for port in ports)),
+            File("/etc/cgnat-relay/interface", f"{tunnel.interface}\n"),
+            _static("firewall", f"{LIB}/firewall", "0755"),
+            _static("restore", f"{LIB}/restore", "0755"),
+            _static("cgnat-relay-firewall.service", f"{UNITS}/cgnat-relay-firewall.service"),
+            *(
+                _static("neighbour.conf", f"{UNITS}/{name}.service.d/50-cgnat-relay.conf")
+                for name in NEIGHBOURS
+            ),
+            # Its own reload runs first; of the others that have one, none flushes.
+            _static(
+                "neighbour-reload.conf", f"{UNITS}/nftables.service.d/51-cgnat-relay-reload.conf"
+            ),
         ),
     )
 

@@ -11,7 +11,7 @@ import sys
 from . import request, verbs
 from .errors import OperateError
 
-VERBS = {"bring": verbs.bring, "look": verbs.look, "undo": verbs.undo}
+VERBS = {"bring": verbs.bring, "look": verbs.look, "undo": verbs.undo, "diagnose": verbs.diagnose}
 
 
 def main(words: list[str]) -> int:
@@ -24,6 +24,8 @@ def main(words: list[str]) -> int:
     except OperateError as error:
         say(str(error))
         return 1
+    if isinstance(found, int):
+        return found
     if found is not None:
         print(json.dumps(found))
     return 0

@@ -38,3 +38,8 @@ def undo(interface: str) -> str:
 def look(interface: str) -> str:
     """What the machine is like, by the scripts of a bundle: see ``cloud-init/host/look``."""
     return _BESIDE.format(f"sh $new/look $new {interface}")
+
+
+def observe(interface: str) -> str:
+    """What a diagnosis needs, by the scripts of a bundle: see ``cloud-init/host/observe``."""
+    return _BESIDE.format(f"sh $new/observe $new {interface}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .doctor import Target
 from .errors import OperateError
 
 HERE = ("address", "user", "hostKey")
@@ -38,18 +39,27 @@ class Host:
 
 @dataclass(frozen=True)
 class Request:
-    """The machine, the interface of its tunnel, and the plan as base64 of a tar.gz (secret)."""
+    """The machine, the interface of its tunnel, and the plan as base64 of a tar.gz (secret).
+
+    ``targets``: the forwards that a diagnosis asks.
+    """
 
     host: Host
     interface: str
     bundle: str = field(default="", repr=False)
+    targets: tuple[Target, ...] = ()
 
 
 def read(text: str) -> Request:
     """A request from its JSON. Raises OperateError where it is none."""
     try:
         raw = json.loads(text)
-        return Request(_host(raw["host"]), str(raw["interface"]), str(raw.get("bundle", "")))
+        return Request(
+            _host(raw["host"]),
+            str(raw["interface"]),
+            str(raw.get("bundle", "")),
+            tuple(Target(**target) for target in raw.get("targets", ())),
+        )
     except (ValueError, KeyError, TypeError) as error:
         # Not the text itself, which holds keys.
         raise OperateError(

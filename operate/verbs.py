@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import remote, ssh
+from . import doctor, remote, ssh
 from .errors import OperateError
 from .request import Request
 
@@ -71,3 +71,14 @@ def undo(request: Request, say: Say) -> None:
         ) from None
     for line in said.splitlines():
         say(line)
+
+
+def diagnose(request: Request, say: Say) -> int:
+    """Ask each forward from here, and the relay why one does not answer; 1 where any does not."""
+    answers = [(target, doctor.call(target)) for target in request.targets]
+    said = ssh.patiently(request.host, remote.observe(request.interface), request.bundle)
+    relay = doctor.read(said.splitlines())
+    found = [(t, answer, doctor.diagnose(t, answer, relay)) for t, answer in answers]
+    for line in doctor.report(found, relay):
+        say(line)
+    return 1 if relay.missing or any(cause for _, _, cause in found) else 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components.carrier import bundle, looking, request
+from components.carrier import bundle, looking, observing, request
 from components.plan import HostPlan
 
 from ..relay_stack import ROOT, ProcessWatch
@@ -212,3 +212,60 @@ def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path) -> None:
     assert looked(door, key=None, keyFile=str(file))["reached"]
     file.write_text(door.keys["other"])
     assert not looked(door, key=None, keyFile=str(file))["reached"]
+
+
+def diagnosed(door: Door, port: int = 95) -> tuple[int, str]:
+    """The exit code, and what is said of one forward."""
+    lab = door.lab
+    target = {
+        "protocol": "tcp",
+        "port": port,
+        "reach": f"{RELAY}:{port}",
+        "home": "home",
+        "address": str(lab.home().address),
+        "to": "8081",
+    }
+    asked = json.loads(request(door.host(), "wg0", observing([f"tcp {port}"], {"check": FINE})))
+    words = lab.net["client"].argv([*OPERATE, "diagnose"])
+    done = subprocess.run(
+        words,
+        input=json.dumps(asked | {"targets": [target]}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+CAUSES = {
+    "rule missing": ("relay", "nft flush map ip cgnat-relay ports"),
+    "service down": (
+        "home",
+        "iptables -I INPUT -p tcp --dport 8081 -j REJECT --reject-with tcp-reset",
+    ),
+    "return path": ("home", "iptables -I INPUT -p tcp --dport 8081 -j DROP"),
+    "outer firewall": ("internet", "iptables -I FORWARD -p tcp --dport 95 -j DROP"),
+    "no handshake": ("relay", "wg set wg0 peer KEY remove"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
+    """The service is refused by a rule that answers as the kernel does where nobody listens."""
+    where, command = CAUSES[cause]
+    lab = door.lab
+    wanted = plan(lab, "95:8081/tcp")
+    assert door.operate("bring", carried(wanted)).returncode == 0
+    eventually(lambda: diagnosed(door) == (0, "tcp/95 to home: answers\n"), "all is well")
+    host = lab.net[where]
+    host.run(command.replace("KEY", lab.keys.peers["home"].public))
+    lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 95", check=False)
+    try:
+        code, said = diagnosed(door)
+    finally:
+        if "iptables -I" in command:
+            host.run(command.replace(" -I ", " -D "))
+        door.operate("bring", carried(wanted))
+    assert code == 1
+    assert f"tcp/95 to home: {cause}" in said

@@ -73,13 +73,17 @@ def test_the_readme_has_examples() -> None:
 
 @pytest.mark.parametrize("example", [e for _, e in EXAMPLES], ids=[name for name, _ in EXAMPLES])
 def test_every_example_is_a_valid_config(
-    example: dict[str, Any], tmp_path: Path, validate: Validate
+    example: dict[str, Any], tmp_path: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
     faults = Collector()
     raw = {key.removeprefix("cgnat-relay:"): value for key, value in example.items()}
     machine = kinds.read(raw.pop("vps", {"kind": "lab"}), faults)
     settings = config.read(raw, faults, machine.site if machine else None)
-    assert settings, faults.faults
+    assert settings
+    assert not faults.faults
     keys = samples.keys(settings)
     file = tmp_path / "user-data"
     file.write_text(cloud_config(relay_plan(settings, keys), keys))

@@ -1,0 +1,123 @@
+"""Why a forward does not answer, by name: from outside, and from the relay itself. Read-only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+PATIENCE = 5.0  # seconds for a caller to be answered
+STALE = 180  # seconds after which a session is dead (WireGuard's Reject-After-Time)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A forward: its protocol and port, ``host:port`` that reaches it from here, who answers."""
+
+    protocol: str
+    port: int
+    reach: str
+    home: str
+    address: str
+    to: str
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.port}"
+
+
+class Answer(Enum):
+    """What a caller from here meets."""
+
+    OPEN = "open"
+    REFUSED = "refused"
+    SILENT = "silent"
+    UNASKED = "unasked"  # silence over UDP tells nothing
+
+
+@dataclass(frozen=True)
+class Relay:
+    """What the relay says: see ``cloud-init/host/observe``."""
+
+    missing: tuple[str, ...]
+    handshakes: dict[str, int | None]
+    ports: frozenset[tuple[str, int]]
+    flows: dict[tuple[str, int], tuple[int, int]]
+
+
+def call(target: Target) -> Answer:
+    """Dial a TCP port as a caller would."""
+    if target.protocol != "tcp":
+        return Answer.UNASKED
+    host, _, port = target.reach.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            # In front of the relay there may be one who takes all connections and drops them.
+            connection.settimeout(1)
+            try:
+                return Answer.OPEN if connection.recv(1) else Answer.REFUSED
+            except TimeoutError:
+                return Answer.OPEN
+    except ConnectionError:
+        return Answer.REFUSED
+    except OSError:
+        return Answer.SILENT
+
+
+def read(lines: Sequence[str]) -> Relay:
+    """What ``observe`` printed."""
+    missing: list[str] = []
+    handshakes: dict[str, int | None] = {}
+    ports: set[tuple[str, int]] = set()
+    flows: dict[tuple[str, int], tuple[int, int]] = {}
+    for line in lines:
+        kind, *words = line.split()
+        if kind == "missing":
+            missing.append(" ".join(words))
+        elif kind == "peer":
+            age = None if words[-1] == "never" else int(words[-1])
+            for address in words[0].split(","):
+                handshakes[address.partition("/")[0]] = age
+        elif kind == "port":
+            first, _, last = words[1].partition("-")
+            ports |= {(words[0], port) for port in range(int(first), int(last or first) + 1)}
+        elif kind == "flow":
+            flows[words[0], int(words[1])] = int(words[2]), int(words[3])
+    return Relay(tuple(missing), handshakes, frozenset(ports), flows)
+
+
+def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
+    """Why it does not answer, and what to do; None where it does, or nothing tells otherwise."""
+    if answer is Answer.OPEN:
+        return None
+    if (target.protocol, target.port) not in relay.ports:
+        return "rule missing: the relay does not forward it; run pulumi up"
+    age = relay.handshakes.get(target.address)
+    if age is None or age > STALE:
+        since = "has never been seen" if age is None else f"was last seen {age} s ago"
+        return (
+            f"no handshake: {target.home} {since}; is its tunnel up, does it have this relay's"
+            " config, and does the provider's firewall let the tunnel's UDP port in?"
+        )
+    if answer is Answer.UNASKED:
+        return None
+    if answer is Answer.REFUSED:
+        return f"service down: {target.home} refuses port {target.to}; is it started?"
+    seen, unanswered = relay.flows.get((target.protocol, target.port), (0, 0))
+    if not seen:
+        return "outer firewall: no packet reached the relay; open the port at the provider"
+    if unanswered:
+        return (
+            f"return path: {target.home} was asked and did not answer; does it have today's"
+            " homeConfig, and does a firewall there let the port in?"
+        )
+    return f"silent: {target.home} has answered before; try again"
+
+
+def report(found: Sequence[tuple[Target, Answer, str | None]], relay: Relay) -> Iterator[str]:
+    """A line for each fault of the relay and for each forward."""
+    for what in relay.missing:
+        yield f"relay: {what}"
+    for target, answer, cause in found:
+        fine = "answers" if answer is Answer.OPEN else "is forwarded; UDP is not asked"
+        yield f"{target} to {target.home}: {cause or fine}"

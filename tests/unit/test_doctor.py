@@ -1,0 +1,77 @@
+"""Each cause is told by its name, and only where it is the cause."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+
+from operate.doctor import Answer, Target, call, diagnose, read, report
+
+TARGET = Target("tcp", 80, "127.0.0.1:1", "home", "172.16.0.19", "8080")
+SAID = [
+    "peer 172.16.0.19/32,fd00::1/128 12",
+    "peer 172.16.0.9/32 never",
+    "port tcp 80",
+    "port udp 27015-27020",
+    "flow tcp 80 2 1",
+]
+
+
+def changed(*lines: str) -> list[str]:
+    """The relay's words, with other lines for the same things."""
+    heads = {line.split(",")[0].split("/")[0][:14] for line in lines}
+    return [x for x in SAID if x.split(",")[0].split("/")[0][:14] not in heads] + list(lines)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "cause"),
+    [
+        (Answer.OPEN, SAID, None),
+        (Answer.OPEN, [], None),
+        (Answer.SILENT, [x for x in SAID if "port tcp" not in x], "rule missing"),
+        (Answer.REFUSED, [x for x in SAID if "port tcp" not in x], "rule missing"),
+        (Answer.SILENT, changed("peer 172.16.0.19/32 never"), "no handshake: home has never"),
+        (Answer.SILENT, changed("peer 172.16.0.19/32,fd00::1/128 181"), "last seen 181 s ago"),
+        (Answer.REFUSED, SAID, "service down: home refuses port 8080"),
+        (Answer.SILENT, changed("flow tcp 80 0 0"), "outer firewall"),
+        (Answer.SILENT, SAID, "return path"),
+        (Answer.SILENT, changed("flow tcp 80 1 0"), "silent"),
+        (Answer.UNASKED, SAID, None),
+    ],
+)
+def test_causes(answer: Answer, said: list[str], cause: str | None) -> None:
+    found = diagnose(TARGET, answer, read(said))
+    assert found is None if cause is None else cause in str(found)
+
+
+def test_silence_over_udp_is_no_fault_but_a_lost_home_is() -> None:
+    target = replace(TARGET, protocol="udp", port=27016)
+    assert diagnose(target, Answer.UNASKED, read(SAID)) is None
+    lost = replace(target, address="172.16.0.9")
+    assert "no handshake" in str(diagnose(lost, Answer.UNASKED, read(SAID)))
+
+
+def test_a_relay_that_is_not_whole_is_said_first() -> None:
+    relay = read([*SAID, "missing interface wg0 is not up"])
+    lines = [*report([(TARGET, Answer.OPEN, None)], relay)]
+    assert lines == ["relay: interface wg0 is not up", "tcp/80 to home: answers"]
+
+
+def test_calls_tell_open_refused_and_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        assert call(replace(TARGET, reach=here)) is Answer.OPEN
+        assert call(replace(TARGET, reach=here, protocol="udp")) is Answer.UNASKED
+
+        def hang_up() -> None:
+            for _ in range(2):
+                server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        assert call(replace(TARGET, reach=here)) is Answer.REFUSED, "as QEMU and proxies do"
+        thread.join()
+    assert call(replace(TARGET, reach=here)) is Answer.REFUSED
