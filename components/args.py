@@ -104,3 +104,5 @@ class RelayArgs(TypedDict):
     """Defaults fit most."""
     drift: NotRequired[bool]
     """Whether each preview asks the machine what was changed there by hand, true by default."""
+    probe: NotRequired[bool]
+    """Whether an update ends by dialling each forward from here, false by default."""

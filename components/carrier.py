@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .model import Forward, Home
 from .plan import STATIC, File, HostPlan
 
 SCRIPTS = (
@@ -41,9 +42,27 @@ def folder() -> str | None:
     return None if Path.cwd() == PROJECT else str(PROJECT)
 
 
-def request(host: Mapping[str, object], interface: str, bundle: str) -> str:
+def request(
+    host: Mapping[str, object],
+    interface: str,
+    bundle: str,
+    targets: Sequence[Mapping[str, object]] = (),
+) -> str:
     """The JSON that ``operate`` reads; it holds private keys. ``host``: see ``operate.request``."""
-    return json.dumps({"host": host, "interface": interface, "bundle": bundle})
+    asked = {"host": host, "interface": interface, "bundle": bundle}
+    return json.dumps(asked | ({"targets": [*targets]} if targets else {}))
+
+
+def target(home: Home, forward: Forward, reach: str) -> dict[str, object]:
+    """A forward as ``operate.doctor.Target`` has it; of a range its first port."""
+    return {
+        "protocol": forward.protocol.value,
+        "port": forward.ports.first,
+        "reach": reach,
+        "home": home.name,
+        "address": str(home.address),
+        "to": str(forward.to.first),
+    }
 
 
 def bundle(

@@ -17,7 +17,7 @@ from .model import Forward, PortRange, Protocol, Settings, Site, Tunnel
 from .peers import read_peers
 from .reading import flag, integer, items, known, section
 
-KEYS = ("vps", "homes", "devices", "tunnel", "ssh", "drift")
+KEYS = ("vps", "homes", "devices", "tunnel", "ssh", "drift", "probe")
 TUNNEL_KEYS = (
     *("network", "port", "otherPorts", "tls", "host", "mtu", "keepalive", "ipv6", "interface"),
 )
@@ -54,6 +54,7 @@ def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None)
     tunnel = _tunnel(raw.get("tunnel"), site.networks, faults)
     ssh_port = _ssh(raw.get("ssh"), site, faults)
     drift = flag(raw.get("drift", True), "drift", faults)
+    probe = flag(raw.get("probe", False), "probe", faults)
     declared: list[tuple[str, Forward]] = []
     homes, devices = read_peers(
         raw.get("homes"), raw.get("devices"), tunnel.network, declared, faults
@@ -61,7 +62,7 @@ def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None)
     _overlaps(declared, tunnel, ssh_port, faults)
     if len(faults) > before:
         return None
-    return Settings(tunnel, homes, devices, ssh_port, drift, site)
+    return Settings(tunnel, homes, devices, ssh_port, drift, probe, site)
 
 
 def _ssh(value: object, site: Site, faults: Collector) -> int:

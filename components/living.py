@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-from .carrier import bundle, command, folder, looking, request
+from .carrier import bundle, command, folder, looking, observing, request, target
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
@@ -55,6 +55,40 @@ def carry(
             # The old must be taken away before the new comes, where it is the same machine.
             delete_before_replace=settings.site.adopted,
             custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
+        ),
+    )
+
+
+def probe(
+    name: str,
+    settings: Settings,
+    machine: Machine,
+    carried: local.Command,
+    parent: pulumi.Resource,
+) -> local.Command:
+    """Dials every forward from here at each change, or fails the update and names the cause."""
+    forwards = [(home, forward) for home in settings.homes for forward in home.forwards]
+
+    def asked(found: Sequence[Any]) -> str:
+        targets = [target(h, f, found[1].get(str(f.opening), "")) for h, f in forwards]
+        bundle = observing(f"{t['protocol']} {t['port']}" for t in targets)
+        return request(found[0], settings.tunnel.interface, bundle, targets)
+
+    stdin: pulumi.Output[str] = pulumi.Output.secret(
+        pulumi.Output.all(mapping(machine.access), machine.reach).apply(asked)
+    )
+    return local.Command(
+        f"{name}-probe",
+        create=command("diagnose", summary(settings)),
+        stdin=stdin,
+        triggers=[carried.id],
+        logging=local.Logging.STDERR,
+        add_previous_output_in_env=False,
+        dir=folder(),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[carried],
+            additional_secret_outputs=["stdout", "stderr"],
         ),
     )
 

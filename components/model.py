@@ -239,7 +239,8 @@ class Site:
 class Settings:
     """A whole relay: what the config says, after every check.
 
-    ``drift``: whether each preview asks the machine what has become of it.
+    ``drift``: whether each preview asks the machine what has become of it. ``probe``: whether an
+    update dials each forward in the end.
     """
 
     tunnel: Tunnel
@@ -247,6 +248,7 @@ class Settings:
     devices: tuple[Device, ...] = ()
     ssh_port: int = 22
     drift: bool = True
+    probe: bool = False
     site: Site = Site()
 
     @property

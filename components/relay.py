@@ -26,7 +26,7 @@ from .keys import (
     unique_local,
     wireguard_key,
 )
-from .living import carry
+from .living import carry, probe
 from .machine import MachineKind, Order
 from .model import Device, Home, Peer, Settings, Tunnel
 from .plan import relay_plan
@@ -88,6 +88,8 @@ class Relay(pulumi.ComponentResource):
         )
         machine = machine_kind.provision(name, order, self)
         carried = carry(name, settings, machine, plan, self)
+        if settings.probe:
+            probe(name, settings, machine, carried, self)
 
         self.public_ip = machine.public_ip
         self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))

@@ -15,7 +15,7 @@ from components.config import KEYS as CONFIG_KEYS
 from components.lab import label
 from components.model import Site
 
-from .conftest import ROOT, Program, is_secret, plain
+from .conftest import LOOK, ROOT, Program, is_secret, plain
 
 HOMES = [
     {"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]},
@@ -269,3 +269,44 @@ def test_dev_stack_runs(program: Program) -> None:
     config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     run = program({key.split(":")[1]: value for key, value in config.items()})
     assert json.dumps(run.outputs["forwards"])
+
+
+def test_an_update_dials_each_forward_where_it_is_asked_to(program: Program) -> None:
+    assert "relay-probe" not in program({"homes": HOMES}).recorder.resources
+    probe = program({"homes": HOMES, "probe": True}).recorder.resources["relay-probe"]
+    assert is_secret(probe.inputs["stdin"])
+    asked = json.loads(plain(probe.inputs["stdin"]))
+    assert [(t["protocol"], t["port"], t["to"]) for t in asked["targets"]] == [
+        ("tcp", 80, "8080"),
+        ("tcp", 443, "8081"),
+        ("udp", 5353, "5353"),
+        ("tcp", 2049, "2049"),
+    ]
+    assert asked["targets"][0]["reach"] == "127.70.1.2:80"
+    assert probe.inputs["create"].startswith("python3 -m operate diagnose\n# ")
+
+
+@pytest.mark.parametrize(
+    ("look", "drift"),
+    [
+        ({}, ""),
+        ({"drift": "1: rules x"}, "1: rules x"),
+        ({"changed": ["rules x", "peers y"]}, "1: rules x, peers y"),
+        ({"changed": ["rules x"], "drift": "1: rules x"}, "2: rules x"),
+        ({"is": "between", "drift": "9: a"}, "10: a change that was not confirmed"),
+        ({"reached": False, "why": "it cannot be reached"}, ""),
+    ],
+)
+def test_drift_is_an_input_that_names_it(
+    program: Program, monkeypatch: pytest.MonkeyPatch, look: dict[str, Any], drift: str
+) -> None:
+    """The same twice is another text; what was mended stays until something else is."""
+    monkeypatch.setitem(LOOK, "is", "here")
+    for key, value in look.items():
+        monkeypatch.setitem(LOOK, key, value)
+    run = program({"homes": HOMES})
+    inputs = run.recorder.resources["relay-plan"].inputs
+    assert inputs["environment"] == {"CGNAT_RELAY_DRIFT": drift}
+    assert not is_secret(inputs["environment"]["CGNAT_RELAY_DRIFT"])
+    assert len(run.recorder.calls) == 1
+    assert program({"homes": HOMES, "drift": False}).recorder.calls == []
