@@ -29,7 +29,7 @@ def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
         if key not in new:
             yield f"removes {line}{_cost(key)}"
         elif new[key] != line:
-            yield f"changes {line} to {new[key].removeprefix(key).strip()}{_cost(key)}"
+            yield f"changes {line}, now {new[key].removeprefix(key).strip()}{_cost(key)}"
     for key, line in new.items():
         if key not in old:
             yield f"adds {line}"

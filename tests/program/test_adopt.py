@@ -1,0 +1,148 @@
+"""A machine that is adopted, under mocks: what is registered, and what is told before that.
+
+The machine's own answer is a stand-in here; the real one is in the layers netns and vm.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import ConfigError, adopt
+
+from .conftest import LOOK, Program, is_secret, plain
+
+HOMES = [{"name": "home", "forwards": ["80:8080"]}]
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICDYPeUrQ2sn4yzMxlY7fcAmCdXIdeG7RTXMNHrzHOvX"
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nno key at all\n-----END OPENSSH PRIVATE KEY-----\n"
+VPS = {"kind": "adopt", "host": "203.0.113.7", "hostKey": HOST_KEY}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the machine was asked."""
+    found: list[dict[str, Any]] = []
+
+    def answer(text: str) -> dict[str, Any]:
+        found.append(json.loads(text))
+        return dict(LOOK)
+
+    monkeypatch.setattr(adopt, "ask", answer)
+    return found
+
+
+def test_nothing_is_made_but_keys_and_the_plan(
+    program: Program, asked: list[dict[str, Any]]
+) -> None:
+    run = program({"homes": HOMES, "vps": VPS})
+    assert sorted(run.recorder.resources) == [
+        "relay",
+        "relay-home-home-key",
+        "relay-home-home-preshared",
+        "relay-ipv6-global-id",
+        "relay-plan",
+        "relay-wireguard-key",
+    ]
+    plan = run.recorder.resources["relay-plan"].inputs
+    assert plan["delete"] == "python3 -m operate undo"
+    assert run.outputs["endpoint"] == "203.0.113.7:51820"
+    assert run.outputs["publicIp"] == "203.0.113.7"
+    assert run.outputs["forwards"][0]["reach"] == "203.0.113.7:80"
+    assert len(asked) == 1
+
+
+def test_a_machine_that_was_made_is_not_undone(program: Program) -> None:
+    plan = program({"homes": HOMES}).recorder.resources["relay-plan"].inputs
+    assert not plan.get("delete")
+
+
+def test_how_it_is_entered_is_secret(program: Program, asked: list[dict[str, Any]]) -> None:
+    vps = {**VPS, "user": "op", "port": 2222, "key": PRIVATE, "password": "correct horse"}
+    run = program({"homes": HOMES, "vps": vps})
+    stdin = run.recorder.resources["relay-plan"].inputs["stdin"]
+    assert is_secret(stdin)
+    host = json.loads(plain(stdin))["host"]
+    expected = {
+        "address": "203.0.113.7",
+        "user": "op",
+        "port": 2222,
+        "hostKey": HOST_KEY,
+        "key": PRIVATE,
+        "password": "correct horse",
+    }
+    assert host == expected | {"patience": 0}
+    assert {k: v for k, v in asked[0]["host"].items() if v is not None} == expected
+    for name, args in run.recorder.resources.items():
+        for key, value in args.inputs.items():
+            if "correct horse" in str(value) or "no key at all" in str(value):
+                assert is_secret(value), f"{name}.{key}"
+
+
+def test_its_ssh_port_is_taken(program: Program, asked: list[dict[str, Any]]) -> None:
+    homes = [{"name": "home", "forwards": ["2222:22"]}]
+    with pytest.raises(ConfigError, match="2222 is the relay's SSH port"):
+        program({"homes": homes, "vps": {**VPS, "port": 2222}})
+    with pytest.raises(ConfigError, match=r"ssh\.port: an adopted machine's SSH stays where it is"):
+        program({"homes": HOMES, "vps": VPS, "ssh": {"port": 2222}})
+    assert asked == [], "a config with faults asks nobody"
+
+
+def test_what_the_machine_says_is_a_fault(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [["the disk is full", "make room"], ["apt is locked", "wait"]]
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"faults": faults})
+    with pytest.raises(ConfigError, match="2 faults") as found:
+        program({"homes": HOMES, "vps": VPS})
+    assert "vps: the disk is full; make room" in str(found.value)
+    monkeypatch.setattr(adopt, "ask", lambda _: {"reached": False, "why": "it is off; start it"})
+    with pytest.raises(ConfigError, match="vps: it is off; start it"):
+        program({"homes": HOMES, "vps": VPS})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"host": None}, "vps.host: missing; write one like 203.0.113.7"),
+        ({"host": "-oProxyCommand=x"}, "vps.host: '-oProxyCommand=x' is none"),
+        ({"user": "a b"}, "vps.user: 'a b' is none; write one like root"),
+        ({"port": 0}, "vps.port: 0 is not a whole number from 1 to 65535"),
+        ({"hostKey": "ssh-ed25519 AAAA"}, "vps.hostKey: 'ssh-ed25519 AAAA' is no SSH host key"),
+        ({"hostKey": "ssh-rsa " + HOST_KEY.split()[1]}, "is no SSH host key"),
+        ({"key": "/no/such/file"}, "vps.key: there is no file '/no/such/file'"),
+        ({"key": 7}, "vps.key: is neither a path nor a private key"),
+        ({"password": "a\nb"}, "vps.password: is not a line of text"),
+        ({"firewall": "mine"}, "vps.firewall: unknown firewall 'mine'"),
+        ({"pasword": "x"}, "vps.pasword: unknown key; did you mean password?"),
+    ],
+)
+def test_faults_of_the_kind(
+    program: Program, asked: list[dict[str, Any]], wrong: dict[str, Any], fault: str
+) -> None:
+    vps = {key: value for key, value in (VPS | wrong).items() if value is not None}
+    with pytest.raises(ConfigError) as found:
+        program({"homes": HOMES, "vps": vps})
+    assert fault in str(found.value)
+    assert asked == []
+
+
+def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
+    machine = adopt.Adopt("203.0.113.7", HOST_KEY, key=PRIVATE, password="correct horse")  # noqa: S106
+    assert "correct horse" not in repr(machine)
+    assert "no key" not in repr(machine)
+    file = tmp_path / "key"
+    file.touch()
+    assert adopt.Adopt("203.0.113.7", HOST_KEY, key=str(file)).site.adopted
+
+
+def test_a_fingerprint_is_ssh_keygens(tmp_path: Path) -> None:
+    file = tmp_path / "key.pub"
+    file.write_text(HOST_KEY)
+    said = subprocess.run(
+        ["ssh-keygen", "-lf", str(file)], capture_output=True, text=True, check=True
+    ).stdout
+    assert adopt.fingerprint(HOST_KEY) == said.split()[1]
