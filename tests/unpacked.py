@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,13 @@ def unpacked(name: str, *packages: str) -> Path:
     Installing a server would start it on the machine of whoever runs the tests.
     """
     folder = obtain.cache() / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side
+        return _filled(folder, packages)
+
+
+def _filled(folder: Path, packages: tuple[str, ...]) -> Path:
     done = folder / ".packages"
     if not done.exists() or done.read_text() != " ".join(packages):
         shutil.rmtree(folder, ignore_errors=True)
