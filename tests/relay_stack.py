@@ -73,6 +73,19 @@ class Stack:
             return f"{done.stdout}\nexit status {done.returncode}"
         return done.stdout
 
+    def secret(self, path: str, value: str) -> None:
+        """Set one key of the config as a secret, as a user would: by standard input."""
+        words = ["pulumi", "config", "set", "--secret", "--path", f"cgnat-relay:{path}"]
+        done = subprocess.run(
+            [*words, "--stack", self.name, *self._config_file()],
+            cwd=self.program,
+            env=self.env,
+            input=value,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
     def _config_file(self) -> list[str]:
         file = self.folder / f"Pulumi.{self.name}.yaml"
         return ["--non-interactive", "--config-file", str(file)]

@@ -76,11 +76,12 @@ class Adopted:
             "user": USER,
             "key": str(self.key),
             "hostKey": self.host_key,
-            "password": PASSWORD,
         }
+        password = vps.pop("password", PASSWORD)
         given = {key: value for key, value in (given | vps).items() if value is not None}
         homes = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
         self.stack.configure(vps=given, homes=homes)
+        self.stack.secret("vps.password", password)
 
     def up(self, check: bool = True) -> str:
         return self.stack.pulumi("up", "--yes", "--skip-preview", check=check)
