@@ -203,19 +203,22 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
         f"set asked {{ type {family.address_type} . inet_service . inet_service; size 262144;",
         "flags dynamic,timeout; timeout 3m; };",
         "set handed_on { type inet_proto . inet_service; flags interval; };",
-        "chain learn { type filter hook prerouting priority mangle;",
-        f"iifname %i meta l4proto udp {ip} daddr {inner} meta l4proto . th dport != @handed_on",
+        "chain learn {",
+        f"{ip} daddr {inner} meta l4proto . th dport != @handed_on",
         f"update @asked {{ {ip} saddr . udp sport . udp dport }}; }};",
         "chain answer { type route hook output priority raw;",
         f"meta l4proto udp {ip} saddr != {inner}",
         f"{ip} daddr . udp dport . udp sport @asked {ip} saddr set {inner}; }};",
+        "chain arrive {",
+        f"ct state new {tag}",
+        f"{restore} meta l4proto udp jump learn; }};",
+        # By its index: to compare a name takes longer, and this is asked of each packet.
         "chain tag { type filter hook prerouting priority mangle;",
-        f"iifname %i ct state new {tag}",
-        f"iifname %i {restore} }};",
+        "iif %i jump arrive; };",
         # What home hands on has the mark behind all checks of its source: one that looks at marks,
         # as firewalld's of IPv6 does, would have a container's answer come in by the tunnel.
         "chain hand_back { type filter hook prerouting priority security;",
-        f"iifname != %i {restore} }};",
+        f"iif != %i {restore} }};",
         # Answers only: home's own ICMP about a container's flow must not go astray.
         "chain return_path { type route hook output priority mangle;",
         f"ct direction reply {restore} }};",
@@ -238,9 +241,9 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
             # Who came in by home's own line is answered by it, and strict rp_filter wants the
             # mark on what comes in as well; before mangle, where iptables checks sources of IPv6.
             "chain own_line { type filter hook prerouting priority -160;",
-            "iifname != { %i, lo } ct state new fib daddr type local",
+            "ct state new iifname != { %i, lo } fib daddr type local",
             f"ct mark and {OWN_LINE} == 0 ct mark set ct mark and {KEEP} or {OWN_LINE};",
-            f"iifname != %i {keep} }};",
+            f"iif != %i {keep} }};",
             "chain own_answer { type route hook output priority mangle;",
             f"ct direction reply {keep} }};",
             # Marked as well, or strict rp_filter drops what comes back for a chosen port.

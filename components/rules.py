@@ -68,9 +68,8 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
     to_homes, to_devices = (_reaching(settings, reach, family) for reach in Reach)
     outbound, outbound_ports = _outbound(settings, family)
     crosses, hides = f"ct mark set ct mark or {CROSSES:#010x}", f"ct mark and {HIDDEN:#010x} != 0"
-    new = f'iifname "{wg}" ct state new'
     inside = tunnel.network if family is Family.V4 else tunnel.prefix
-    clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
+    clamp = "tcp option maxseg size set rt mtu"
     lines = [
         f"add table {ip} {TABLE}",
         f"delete table {ip} {TABLE}",
@@ -92,13 +91,10 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         # Nobody outside has an address of the tunnel's; a forged one would pass for a peer's.
         "\tchain forged {",
         "\t\ttype filter hook prerouting priority raw; policy accept;",
-        f'\t\tiifname != {{ "{wg}", "lo" }} {ip} saddr {inside} drop',
+        # The address first: most packets have another, and a name is dear to compare.
+        f'\t\t{ip} saddr {inside} iifname != "{wg}" iifname != "lo" drop',
         "\t}",
-        "\tchain hide {",
-        "\t\ttype filter hook prerouting priority mangle; policy accept;",
-        "\t\tct state new fib daddr type local meta l4proto . th dport @hidden"
-        f" ct mark set ct mark or {HIDDEN:#010x}",
-        "\t}",
+        # A NAT chain is asked of a flow's first packet alone: what is decided once stands here.
         "\tchain prerouting {",
         "\t\ttype nat hook prerouting priority dstnat; policy accept;",
         # Many clouds give the NIC a private address behind 1:1 NAT: match whatever is ours.
@@ -106,6 +102,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         f"\t\tudp dport @other_ports redirect to :{tunnel.port}",
         "\t\tmeta l4proto . th dport @limited"
         f" meta l4proto . th dport . {ip} saddr != @allowed drop",
+        f"\t\tmeta l4proto . th dport @hidden ct mark set ct mark or {HIDDEN:#010x}",
         f"\t\tmeta l4proto {{ tcp, udp }} dnat {ip} to meta l4proto . th dport map @ports",
         "\t\tmeta l4proto { tcp, udp } dnat to meta l4proto . th dport map @ranges",
         "\t}",
@@ -118,13 +115,20 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\t}",
         "\tchain forward {",
         "\t\ttype filter hook forward priority mangle; policy accept;",
-        f'\t\t{new} oifname "{wg}" {ip} saddr @to_homes {ip} daddr @homes {crosses}',
-        f'\t\t{new} oifname "{wg}" {ip} saddr @to_devices {ip} daddr @roaming {crosses}',
-        f'\t\t{new} oifname != "{wg}" {ip} daddr != @not_internet {ip} saddr @outbound {crosses}',
-        f'\t\t{new} oifname != "{wg}" {ip} daddr != @not_internet'
+        # Two questions to each packet, and the rest to few of them.
+        f'\t\tct state new iifname "{wg}" jump crossing',
+        "\t\ttcp flags & (syn | rst) == syn jump clamp",
+        "\t}",
+        "\tchain crossing {",
+        f'\t\toifname "{wg}" {ip} saddr @to_homes {ip} daddr @homes {crosses}',
+        f'\t\toifname "{wg}" {ip} saddr @to_devices {ip} daddr @roaming {crosses}',
+        f'\t\toifname != "{wg}" {ip} daddr != @not_internet {ip} saddr @outbound {crosses}',
+        f'\t\toifname != "{wg}" {ip} daddr != @not_internet'
         f" {ip} saddr . meta l4proto . th dport @outbound_ports {crosses}",
+        "\t}",
         # Clamped both ways: path MTU discovery is often broken, and a ClientHello with a
         # post-quantum key no longer fits one packet.
+        "\tchain clamp {",
         f'\t\toifname "{wg}" {clamp}',
         f'\t\tiifname "{wg}" {clamp}',
         "\t}",

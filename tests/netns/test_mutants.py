@@ -29,11 +29,11 @@ SAMPLE = {
     "relay wg0.iptables: -A WG0-FORWARD -j REJECT --reject-with icmp-admin-prohibited": (
         "device-no-device-tcp4"
     ),
-    "peer wg0.conf: ip tag: iifname %i ct state new"
+    "peer wg0.conf: ip arrive: ct state new"
     " ct mark set ct mark and 0x00ffffff or MARK": "host-tcp4[transparent]",
-    "peer wg0.conf: ip6 tag: iifname %i ct mark and 0xff000000 == MARK"
+    "peer wg0.conf: ip6 arrive: ct mark and 0xff000000 == MARK"
     " meta mark set meta mark and 0x00ffffff or MARK": "container-tcp6[transparent]",
-    "peer wg0.conf: ip6 hand_back: iifname != %i ct mark and 0xff000000 == MARK"
+    "peer wg0.conf: ip6 hand_back: iif != %i ct mark and 0xff000000 == MARK"
     " meta mark set meta mark and 0x00ffffff or MARK": "container-tcp6[transparent]",
     "peer wg0.conf: PostUp = iptables -w -A %i-home -i %i -j DROP": "behind-home-udp4",
     "peer wg0.conf: PostUp = ip -6 rule del protocol kernel from INNER6 lookup TABLE"

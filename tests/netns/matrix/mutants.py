@@ -24,7 +24,7 @@ KEPT = {
 # One element at a time where each stands for another network, else the whole group.
 EACH = ("not_internet",)
 LISTS = ("AllowedIPs", "Address")
-_CHAIN = re.compile(r"chain (\w+) \{ type [^;]*; ((?:[^{}]|\{[^{}]*\})*)\}")
+_CHAIN = re.compile(r"chain (\w+) \{ (?:type [^;]*; )?((?:[^{}]|\{[^{}]*\})*)\}")
 
 
 @dataclass(frozen=True)
