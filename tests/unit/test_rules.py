@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -102,3 +103,14 @@ def test_only_a_home_that_meets_itself_is_shown_the_relay() -> None:
     for home in samples.settings().homes:
         assert f"{home.address} . {home.address}," in members
     assert members.count("172.16.0.") == 2 * len(samples.settings().homes)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_packet_of_an_established_flow_is_asked_little(family: Family) -> None:
+    """What each packet meets beside NAT, which is asked of a flow's first alone."""
+    chains = re.findall(
+        r"chain (\w+) \{\n(.*?)\t\}", rules.nat(samples.settings(), family), re.DOTALL
+    )
+    met = {name: text.splitlines()[1:] for name, text in chains if "type filter" in text}
+    assert {name: len(asked) for name, asked in met.items()} == {"forged": 1, "forward": 2}
+    assert all(" jump " in rule for rule in met["forward"])
