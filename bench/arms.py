@@ -13,6 +13,11 @@ what conntrack alone costs of that.
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +70,41 @@ def relay_arm(env: dict[str, str]) -> Iterator[Arm]:
         lab.relay_up()
         lab.home_up()
         yield Arm("relay", lab, RELAY)
+
+
+# Run in another checkout: its configs for settings and keys that are made here.
+RENDER = """
+import json, pickle, sys
+from components.home import home_config
+from components.plan import relay_plan
+settings, keys, uplink = pickle.load(sys.stdin.buffer)
+home = settings.homes[0]
+files = {file.path: file.content for file in relay_plan(settings, keys).files}
+text = home_config(home, settings.tunnel, keys.peers[home.name], uplink)
+json.dump({"relay": files, "home": {"/etc/wireguard/wg0.conf": text}}, sys.stdout)
+"""
+
+
+@contextlib.contextmanager
+def other_arm(env: dict[str, str], checkout: Path) -> Iterator[Arm]:
+    """The relay's arm as another checkout makes it, of the same names and fields in ``model``."""
+    with internet(env) as net:
+        lab = make(net, forwards=FORWARDS)
+        done = subprocess.run(
+            [sys.executable, "-c", RENDER],
+            input=pickle.dumps((lab.settings, lab.keys, lab.uplink)),
+            capture_output=True,
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+        )
+        if done.returncode:
+            raise AssertionError(f"{checkout} renders nothing:\n{done.stderr.decode()}")
+        for host, files in json.loads(done.stdout).items():
+            for path, content in files.items():
+                if path.startswith("/etc/wireguard/"):
+                    net[host].write(path, content)
+            net[host].run("wg-quick up wg0")
+        yield Arm("other", lab, RELAY)
 
 
 @contextlib.contextmanager

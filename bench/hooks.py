@@ -1,12 +1,13 @@
 """What share of the CPU time is spent in the kernel's packet hooks, and on which part of the rules.
 
-    python3 -m bench.hooks [--rounds N] [--limit S] [--json FILE]
+    python3 -m bench.hooks [--rounds N] [--limit S] [--json FILE] [--against CHECKOUT]
 
 ``bench/dataplane.py`` sees the sum, and on a busy machine not even that. Here perf(1) samples all
 CPUs while an arm is sent datagrams of 64 bytes. Of the samples in that arm's processes, on whose
 time soft interrupts run, those within the hooks are counted: what else the machine does weighs
 little. The arms are the relay with all that is generated, the relay with one part of it taken away,
-and the bare tunnel, up at once and measured in turn.
+and the bare tunnel, up at once and measured in turn. With ``--against`` it is the relay as another
+checkout makes it instead of the parts: what a change of the rules has brought.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 
 from tests.netns.conftest import wireguard_env
 
-from .arms import CLIENTS, Arm, bare_arm, relay_arm, serve
+from .arms import CLIENTS, Arm, bare_arm, other_arm, relay_arm, serve
 from .dataplane import iperf, machine
 from .ratio import ratio
 
@@ -67,13 +68,20 @@ def lessened(env: dict[str, str], part: str) -> Iterator[Arm]:
         yield arm
 
 
-BARE, TRACKED, RELAY = "bare tunnel", "conntrack alone", "relay"
-ARMS: dict[str, Callable[[dict[str, str]], AbstractContextManager[Arm]]] = {
-    BARE: bare_arm,
-    TRACKED: partial(bare_arm, tracked=True),
-    RELAY: relay_arm,
-    **{f"without {part}": partial(lessened, part=part) for part in WITHOUT},
-}
+RELAY = "relay"
+Up = Callable[[dict[str, str]], AbstractContextManager[Arm]]
+
+
+def arms(against: Path | None) -> dict[str, Up]:
+    """What is measured, by name."""
+    found: dict[str, Up] = {
+        "bare tunnel": bare_arm,
+        "conntrack alone": partial(bare_arm, tracked=True),
+        RELAY: relay_arm,
+    }
+    if against is not None:
+        return {**found, "relay, the other checkout's": partial(other_arm, checkout=against)}
+    return {**found, **{f"without {part}": partial(lessened, part=part) for part in WITHOUT}}
 
 
 @contextlib.contextmanager
@@ -132,18 +140,19 @@ def cost(arm: Arm) -> dict[str, float]:
     return {**{part: found[part] / found[ALL] for part in PARTS}, ALL: each}
 
 
-def measure(rounds: int, limit: float) -> list[dict[str, dict[str, float]]]:
-    """All arms, ``rounds`` times or as often as fits in ``limit`` seconds."""
+def measure(make: dict[str, Up], rounds: int, limit: float) -> list[dict[str, dict[str, float]]]:
+    """These arms, ``rounds`` times or as often as fits in ``limit`` seconds."""
     env = wireguard_env()
     with contextlib.ExitStack() as stack:
-        arms = {name: stack.enter_context(up(env)) for name, up in ARMS.items()}
-        for arm in arms.values():
+        up = {name: stack.enter_context(arm(env)) for name, arm in make.items()}
+        for arm in up.values():
             serve(arm)
         rows: list[dict[str, dict[str, float]]] = []
         began = time.monotonic()
         while len(rows) < rounds and time.monotonic() - began < limit:
-            order = list(arms) if len(rows) % 2 else [*arms][::-1]
-            rows.append({name: cost(arms[name]) for name in order})
+            order = list(up) if len(rows) % 2 else [*up][::-1]
+            found = {name: cost(up[name]) for name in order}
+            rows.append({name: found[name] for name in up})
         return rows
 
 
@@ -153,7 +162,7 @@ def table(rows: list[dict[str, dict[str, float]]]) -> str:
         f"| % of the CPU time | {' | '.join(PARTS)} | µs a datagram | hooks to relay (95 % CI) |",
         "|---" * (len(PARTS) + 3) + "|",
     ]
-    for arm in ARMS:
+    for arm in rows[0]:
         shares = [statistics.median(row[arm][part] for row in rows) for part in PARTS]
         each = statistics.median(row[arm][ALL] for row in rows) / 1000
         to_relay = ratio([r[arm][EVERY] for r in rows], [r[RELAY][EVERY] for r in rows])
@@ -172,11 +181,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--limit", type=float, default=400, help="seconds for all rounds")
     parser.add_argument("--json", type=Path, help="write each round here")
+    parser.add_argument("--against", type=Path, help="a checkout to compare with")
     options = parser.parse_args()
     if shutil.which("perf") is None:
         raise AssertionError("perf is not there; install it: apt-get install linux-perf")
     began, load = time.monotonic(), os.getloadavg()[0]
-    rows = measure(options.rounds, options.limit)
+    rows = measure(arms(options.against), options.rounds, options.limit)
     if options.json:
         options.json.write_text(json.dumps({"machine": machine(), "rounds": rows}, indent=1) + "\n")
     print(
