@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pulumi_command.local  # noqa: F401 - while warnings are none: it warns when imported
 import pytest
 
 import components
