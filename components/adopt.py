@@ -20,7 +20,8 @@ import pulumi
 
 from .carrier import PROJECT, looking, request
 from .faults import Collector, shown
-from .machine import Access, Machine, Order
+from .first_boot import Form
+from .machine import Access, Facts, Machine, Order
 from .model import Settings, Site
 from .reading import integer, known, word
 
@@ -29,6 +30,13 @@ FIREWALLS = ("own", "managed")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _HOST_KEY = re.compile(r"(ssh-[a-z0-9]+|ecdsa-sha2-nistp[0-9]+) [A-Za-z0-9+/]+={0,2}")
+FACTS = Facts(
+    title="a machine that is there already",
+    address="it is yours",
+    firewall="yours",
+    ipv6="yes, where it has it",
+    tested="over real SSH, in VMs",
+)
 SCAN = 10  # seconds for a machine to show its host key
 
 
@@ -49,6 +57,7 @@ class Adopt:
     password: str | None = field(default=None, repr=False)
     managed: bool = False
 
+    user_data_form: Form = Form.TEXT
     user_data_limit: int | None = None
     port_limit: int | None = None
 

@@ -115,15 +115,16 @@ def _list(name: str, lines: Iterable[str]) -> File:
 
 
 def _packed(members: Sequence[File]) -> str:
-    return base64.b64encode(gzip.compress(_tar(members), mtime=0)).decode()
+    return base64.b64encode(archive(members)).decode()
 
 
-def _tar(members: Sequence[File]) -> bytes:
+def archive(members: Sequence[File]) -> bytes:
+    """A compressed tar of files alone, the same bytes for the same files."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         for file in members:
             content = file.content.encode()
-            entry = tarfile.TarInfo(file.path)
+            entry = tarfile.TarInfo(file.path.lstrip("/"))
             entry.size, entry.mode = len(content), int(file.mode, 8)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
+            tar.addfile(entry, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), mtime=0)

@@ -15,7 +15,8 @@ import pulumi
 from pulumi_command import local
 
 from .faults import Collector
-from .machine import Access, Machine, Order
+from .first_boot import Form
+from .machine import Access, Facts, Machine, Order
 from .model import Settings, Site
 from .reading import integer, known
 
@@ -25,6 +26,13 @@ RELAY_NETWORK = IPv4Network("198.51.100.0/24")
 HOME_NETWORK = IPv4Network("192.168.1.0/24")
 
 SITE = Site(networks=(RELAY_NETWORK, HOME_NETWORK))
+FACTS = Facts(
+    title="a virtual machine on this computer",
+    address="yes, a reservation",
+    firewall="QEMU's forwarded ports",
+    ipv6="no",
+    tested="from power-on, under the real engine",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Lab:
     boot_timeout: int = 600
 
     site: Site = SITE
+    user_data_form: Form = Form.TEXT
     user_data_limit: int | None = None
     port_limit: int | None = 3000  # each is words on QEMU's command line
 

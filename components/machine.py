@@ -8,6 +8,7 @@ from typing import Protocol
 import pulumi
 
 from .faults import Collector
+from .first_boot import Form
 from .model import Opening, Settings, Site
 
 
@@ -15,16 +16,18 @@ from .model import Opening, Settings, Site
 class Order:
     """What a relay asks of a machine.
 
-    ``user_data`` holds private keys and is secret. It is for the first boot: what changes later
-    comes over SSH, so a kind leaves a running machine alone when it changes. ``management_key`` is
-    the private half of the key that ``user_data`` lets in (secret), ``host_key`` the public line to
-    pin; all three are empty for a machine that is adopted.
+    ``user_data`` holds private keys and is secret; it is in the kind's form and within its limit.
+    It is for the first boot: what changes later comes over SSH, so a kind leaves a running machine
+    alone when it changes. ``management_key`` is the private half of the key that ``user_data`` lets
+    in (secret), ``management_public`` its public line, ``host_key`` the public line to pin; all are
+    empty for a machine that is adopted.
     ``openings`` must reach the machine from outside, besides SSH, the tunnel's UDP port and ICMP.
     """
 
     user_data: pulumi.Output[str]
     host_key: pulumi.Output[str]
     management_key: pulumi.Output[str]
+    management_public: pulumi.Output[str]
     ssh_port: int
     tunnel_port: int
     openings: tuple[Opening, ...]
@@ -67,6 +70,17 @@ class Machine:
     booted: pulumi.Resource | None = None
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a user compares kinds by: a row of the README's table, with the user-data's limit."""
+
+    title: str
+    address: str
+    firewall: str
+    ipv6: str
+    tested: str
+
+
 class MachineKind(Protocol):
     """A way to have a machine. What it tells before anything exists is plain data."""
 
@@ -75,8 +89,12 @@ class MachineKind(Protocol):
         """Where the relay will stand."""
 
     @property
+    def user_data_form(self) -> Form:
+        """What the provider takes as user-data."""
+
+    @property
     def user_data_limit(self) -> int | None:
-        """The largest user-data in bytes; None where there is no limit."""
+        """The largest user-data in bytes, in that form; None where there is no limit."""
 
     @property
     def port_limit(self) -> int | None:

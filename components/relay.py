@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -12,6 +14,7 @@ from . import config
 from .args import RelayArgs
 from .device import device_config
 from .faults import Collector, Faults
+from .first_boot import TooLarge, first_boot
 from .formats import home_formats
 from .home import home_config
 from .home_rules import home_rules
@@ -31,7 +34,6 @@ from .machine import MachineKind, Order
 from .model import Device, Home, Peer, Settings, Tunnel
 from .plan import relay_plan
 from .summary import destination
-from .userdata import cloud_config
 from .wireguard import Uplink
 
 T = TypeVar("T")
@@ -78,10 +80,17 @@ class Relay(pulumi.ComponentResource):
         plan = keys.apply(lambda k: relay_plan(settings, k))
         order = Order(
             user_data=pulumi.Output.all(plan, keys).apply(
-                lambda pk: cloud_config(*pk) if pk[1].host else ""
+                lambda pk: (
+                    first_boot(
+                        pk[0], pk[1], machine_kind.user_data_form, machine_kind.user_data_limit
+                    )
+                    if pk[1].host
+                    else ""
+                )
             ),
             host_key=_public(keys, lambda k: k.host.public if k.host else ""),
             management_key=keys.apply(lambda k: k.management.private if k.management else ""),
+            management_public=_public(keys, lambda k: k.management.public if k.management else ""),
             ssh_port=settings.ssh_port,
             tunnel_port=settings.tunnel.port,
             openings=settings.openings,
@@ -186,28 +195,40 @@ def validate(args: RelayArgs, machine: MachineKind) -> Settings:
             f"{ports} ports are forwarded, this machine can open {machine.port_limit}",
             "use smaller ranges",
         )
-    limit = machine.user_data_limit
-    if settings and limit is not None and (size := _size(settings)) > limit:
-        faults.add(
-            "homes",
-            f"the machine's user-data would be {size} bytes, it takes {limit}",
-            "use fewer forwards, or ranges that keep their ports",
-        )
+    if settings and machine.user_data_limit is not None:
+        try:
+            _fits(settings, machine)
+        except TooLarge as found:
+            faults.add(
+                "homes",
+                f"the machine's user-data would be {found.size} bytes at the least, "
+                f"it takes {machine.user_data_limit}",
+                "choose another kind of machine",
+            )
     finish(faults)
-    found = cast(Settings, settings)
-    machine.survey(found, faults)
+    checked = cast(Settings, settings)
+    machine.survey(checked, faults)
     finish(faults)
-    return found
+    return checked
 
 
-def _size(settings: Settings) -> int:
-    """Bytes of user-data; keys are of one length, so any will do."""
-    zeros = "A" * 43 + "="
-    peers = {peer.name: PeerKeys(public=zeros, preshared=zeros) for peer in settings.peers}
-    prefix = unique_local("AAAAAAA=")
-    tls = None if settings.tunnel.tls is None else tls_key(zeros)
-    keys = RelayKeys(wireguard_key(zeros), ssh_key(zeros), ssh_key(zeros), peers, prefix, tls)
-    return len(cloud_config(relay_plan(settings, keys), keys).encode())
+def _fits(settings: Settings, machine: MachineKind) -> None:
+    """Raises ``TooLarge`` where no user-data would do. Any keys serve: they are of one length."""
+
+    def seed(what: str) -> str:  # as hard to compress as a key
+        return base64.b64encode(hashlib.sha256(what.encode()).digest()).decode()
+
+    peers = {p.name: PeerKeys(seed(p.name), seed(f"{p.name}-preshared")) for p in settings.peers}
+    keys = RelayKeys(
+        wireguard_key(seed("wireguard")),
+        ssh_key(seed("host")),
+        ssh_key(seed("management")),
+        peers,
+        unique_local("AAAAAAA="),
+        None if settings.tunnel.tls is None else tls_key(seed("tls")),
+    )
+    plan = relay_plan(settings, keys)
+    first_boot(plan, keys, machine.user_data_form, machine.user_data_limit)
 
 
 def finish(faults: Collector) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from components import ConfigError, Lab, Machine, Order, Relay
 from components.config import KEYS as CONFIG_KEYS
+from components.first_boot import Form
 from components.lab import label
 from components.model import Site
 
@@ -225,6 +226,7 @@ class Tiny:
     """A kind of machine that takes almost no user-data."""
 
     site = Site()
+    user_data_form: Form = Form.TEXT
     user_data_limit: int | None = 100
     port_limit: int | None = 1
 
