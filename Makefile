@@ -19,7 +19,7 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
 	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
 
-.PHONY: help up preview demo qr doctor image status test matrix lint bench bench-data down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-data down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,10 +56,13 @@ clean: down ## `down`, and remove the caches: engine, images, virtual environmen
 	@[ -n "$(HOME)" ] && $(SUDO) rm -rf "$(CACHE)"
 	@echo "clean: the caches are gone"
 
-test: test-deps engine image ## every test, in layers: unit, program, schema, netns, engine, vm
+test: test-deps engine image ## every test, in layers: unit, program, schema, clouds, netns, engine, vm
 	@for variant in home net; do python3 -m lab image --variant $$variant >/dev/null; done
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 	@$(AS_ROOT) $(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
+
+examples: .venv/dev ## preview each example of examples/ under mocks, with the provider's real SDK
+	@$(PY) -m tests.clouds
 
 matrix: test-deps ## take each generated rule out in turn: some kind of traffic must miss it
 	@$(AS_ROOT) $(PY) -m tests.netns.mutate

@@ -9,7 +9,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
-PROMISED = ("unit", "program", "schema", "netns", "engine", "vm")
+PROMISED = ("unit", "program", "schema", "clouds", "netns", "engine", "vm")
 # The same cases run against the stand-ins; the official plugins need a download.
 ACCEPTED = ("the official plugin is not installed here",)
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from components.clouds import cloud
+from components.faults import Collector
+from components.kinds import CLOUDS
+from components.overview import table
 
 from .conftest import ROOT, Program
 
@@ -38,3 +45,25 @@ def test_every_folder_is_in_the_architecture() -> None:
     for folder in folders:
         if folder.name not in ("docs", "__pycache__"):
             assert f"`{folder.name}/`" in page, folder.name
+
+
+def test_every_cloud_has_its_section_and_names_its_credentials() -> None:
+    page = (ROOT / "docs" / "clouds.md").read_text()
+    for kind in CLOUDS:
+        section = page.split(f"### {kind.provider.kind}\n")[1].partition("\n##")[0]
+        assert any(name in section for way in kind.provider.credentials for name in way)
+        assert kind.provider.plan in section
+
+
+def test_the_worked_example_of_a_kind_is_one() -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "clouds.md").read_text(), re.S)
+    scope: dict[str, Any] = {**vars(cloud), "IPv4Network": IPv4Network}
+    exec(source, scope)  # noqa: S102 - our own page
+    faults = Collector()
+    machine = scope["Example"].read({"kind": "example"}, "vps", faults)
+    assert [fault.reason for fault in faults.faults] == ["example needs the package pulumi-example"]
+    assert (machine.region, machine.plan, machine.user_data_limit) == ("berlin", "small", 16384)
+
+
+def test_the_table_of_kinds_is_the_codes() -> None:
+    assert table() in README

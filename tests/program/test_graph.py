@@ -13,6 +13,7 @@ import yaml
 from components import ConfigError, Lab, Machine, Order, Relay
 from components.config import KEYS as CONFIG_KEYS
 from components.first_boot import Form
+from components.kinds import KINDS
 from components.lab import label
 from components.model import Site
 
@@ -194,7 +195,30 @@ def test_all_faults_come_before_any_resource(program: Program) -> None:
     ("vps", "fault"),
     [
         ("lab", "vps: is a mapping with a kind; write {kind: lab}"),
-        ({}, "vps.kind: missing; known here: adopt, lab"),
+        ({}, f"vps.kind: missing; known here: {', '.join(sorted(KINDS))}"),
+        ({"kind": "hetzer"}, "vps.kind: unknown kind 'hetzer'; did you mean hetzner?"),
+        (
+            {"kind": ["hetzner", "lab"]},
+            "vps.kind: ['hetzner', 'lab'] are several, and a relay is one machine; name one",
+        ),
+        (
+            {"kind": "lab", "hetzner": {}},
+            "vps.hetzner: is another kind, and a relay is one machine of kind lab; take it out",
+        ),
+        (
+            {"kind": "lab", "protect": True},
+            "vps.protect: is an option of hetzner, digitalocean, linode, vultr, lightsail, oracle, "
+            "ionos, and this is lab; take it out",
+        ),
+        (
+            {"kind": "lab", "plan": "cx23"},
+            "and this is lab; take it out",
+        ),
+        (
+            {"kind": "hetzner"},
+            "vps.kind: hetzner needs the package pulumi-hcloud; "
+            "run: .venv/bin/pip install '.[hetzner]'",
+        ),
         ({"kind": "lab", "memry": 1}, "vps.memry: unknown key; did you mean memory?"),
         ({"kind": "lab", "memory": 1}, "vps.memory: 1 is not a whole number from 384 to 65536"),
         (
@@ -207,6 +231,22 @@ def test_faults_of_the_machine(program: Program, vps: object, fault: str) -> Non
     with pytest.raises(ConfigError, match=r"1 fault in the configuration") as caught:
         program({"vps": vps, "homes": HOMES})
     assert fault in str(caught.value)
+
+
+def test_every_fault_of_a_clouds_options_is_told_at_once(program: Program) -> None:
+    wrong = {"kind": "hetzner", "region": 7, "plan": "", "protect": "yes", "labels": {"a b": "c"}}
+    with pytest.raises(ConfigError) as caught:
+        program({"vps": {**wrong, "memory": 1, "bootTimeout": 0}, "homes": HOMES})
+    assert [line.strip().partition(";")[0] for line in str(caught.value).splitlines()] == [
+        "7 faults in the configuration, nothing was created:",
+        "vps.memory: is an option of lab, and this is hetzner",
+        "vps.region: 7 is no name",
+        "vps.plan: '' is no name",
+        "vps.protect: 'yes' is neither true nor false",
+        "vps.labels.a b: 'a b' is not made of letters, digits and inner . _ -",
+        "vps.bootTimeout: 0 is not a whole number from 30 to 3600",
+        "vps.kind: hetzner needs the package pulumi-hcloud",
+    ]
 
 
 def test_two_relays_in_one_stack(program: Program) -> None:
