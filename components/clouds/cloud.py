@@ -173,7 +173,8 @@ class Cloud(ABC):
         for option, words in offered.items():
             value = getattr(self, option)
             if value not in words:
-                reason = f"{self.provider.kind} has no {option} {shown(value)}"
+                where = f" in {self.region}" if option == "plan" and self.region else ""
+                reason = f"{self.provider.kind} has no {option} {shown(value)}{where}"
                 near = nearest(value, words)
                 few = ", ".join(sorted(words)[:SHOWN])
                 more = ", ..." if len(words) > SHOWN else ""

@@ -47,12 +47,15 @@ class Vultr(Cloud):
                 filters=[vultr.GetRegionFilterArgs(name="id", values=[self.region])]
             )
 
-        def plan() -> object:
-            return vultr.get_plan(filters=[vultr.GetPlanFilterArgs(name="id", values=[self.plan])])
+        sold_in: list[str] = []
+
+        def plan() -> None:
+            found = vultr.get_plan(filters=[vultr.GetPlanFilterArgs(name="id", values=[self.plan])])
+            sold_in.extend(found.locations)
 
         return {
             "region": [self.region] if exists(region) else [],
-            "plan": [self.plan] if exists(plan) else [],
+            "plan": [self.plan] if exists(plan) and self.region in sold_in else [],
         }
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:

@@ -61,7 +61,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "linode:index/getImages:getImages": {"id": "0", "images": [{"id": "linode/debian13"}]},
     "vultr:index/getOs:getOs": {"id": "2136"},
     "vultr:index/getRegion:getRegion": {"id": "ewr"},
-    "vultr:index/getPlan:getPlan": {"id": "vc2-1c-0.5gb"},
+    "vultr:index/getPlan:getPlan": {"id": "vc2-1c-0.5gb", "locations": ["ewr"]},
     "oci:Identity/getRegions:getRegions": {
         "id": "0",
         "regions": [{"name": "eu-frankfurt-1"}, {"name": "uk-london-1"}],
@@ -83,7 +83,7 @@ NOT_REACHED = {"reached": False, "why": "this is a mock; nothing to do"}
 SHAPES = ("oci:Core/getShapes:getShapes",)
 # Lookups that find one thing or fail, with its name.
 BY_NAME = {
-    "vultr:index/getRegion:getRegion": "ewr",
+    "vultr:index/getRegion:getRegion": "ams",
     "vultr:index/getPlan:getPlan": "vc2-1c-0.5gb",
     "ionoscloud:compute/getLocation:getLocation": "de/fra",
     "ionoscloud:compute/getTemplate:getTemplate": "Basic Cube XS",

@@ -45,7 +45,7 @@ def test_the_firewall_lets_in_what_is_asked_and_everything_out(preview: Preview)
 
 def test_a_plan_that_the_region_has_not_is_named(preview: Preview) -> None:
     fault = preview("digitalocean", vps={"region": "ams3"}).fault
-    assert "no plan 's-1vcpu-512mb-10gb'; did you mean s-1vcpu-1gb?" in fault
+    assert "no plan 's-1vcpu-512mb-10gb' in ams3; did you mean s-1vcpu-1gb?" in fault
     assert "no region 'nyc2'" in preview("digitalocean", vps={"region": "nyc2"}).fault
 
 

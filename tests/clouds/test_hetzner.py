@@ -59,4 +59,4 @@ def test_protection_is_hetzners_too(preview: Preview) -> None:
 def test_an_unknown_region_or_plan_is_named(preview: Preview) -> None:
     fault = preview("hetzner", vps={"region": "nbg2", "plan": "gigantic"}).fault
     assert "vps.region: hetzner has no region 'nbg2'; did you mean nbg1?" in fault
-    assert "vps.plan: hetzner has no plan 'gigantic'; it has cax11, cx23, cx33" in fault
+    assert "vps.plan: hetzner has no plan 'gigantic' in nbg2; it has cax11, cx23, cx33" in fault

@@ -55,4 +55,4 @@ def test_what_holds_the_address_is_protected_too(preview: Preview) -> None:
 def test_an_unknown_region_or_plan_is_named(preview: Preview) -> None:
     fault = preview("ionos", vps={"region": "de/xyz", "plan": "Cube XXS"}).fault
     assert "vps.region: ionos has no region 'de/xyz'; look at" in fault
-    assert "vps.plan: ionos has no plan 'Cube XXS'; look at" in fault
+    assert "vps.plan: ionos has no plan 'Cube XXS' in de/xyz; look at" in fault

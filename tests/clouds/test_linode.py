@@ -54,4 +54,4 @@ def test_more_forwards_than_the_firewall_has_rules_is_a_fault(preview: Preview) 
 def test_an_unknown_region_or_plan_is_named(preview: Preview) -> None:
     fault = preview("linode", vps={"region": "eu-centrale", "plan": "g6-nanode-2"}).fault
     assert "no region 'eu-centrale'; did you mean eu-central?" in fault
-    assert "no plan 'g6-nanode-2'; did you mean g6-nanode-1?" in fault
+    assert "no plan 'g6-nanode-2' in eu-centrale; did you mean g6-nanode-1?" in fault

@@ -53,4 +53,9 @@ def test_each_port_has_a_rule_for_each_address_family(preview: Preview) -> None:
 def test_an_unknown_region_or_plan_is_named(preview: Preview) -> None:
     fault = preview("vultr", vps={"region": "xyz", "plan": "huge"}).fault
     assert "vps.region: vultr has no region 'xyz'; look at https://www.vultr.com/pricing/" in fault
-    assert "vps.plan: vultr has no plan 'huge'; look at" in fault
+    assert "vps.plan: vultr has no plan 'huge' in xyz; look at" in fault
+
+
+def test_a_plan_that_is_not_sold_in_the_region_is_named(preview: Preview) -> None:
+    fault = preview("vultr", vps={"region": "ams"}).fault
+    assert "vps.plan: vultr has no plan 'vc2-1c-0.5gb' in ams; look at" in fault
