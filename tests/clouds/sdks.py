@@ -13,6 +13,7 @@ import time
 import tomllib
 from pathlib import Path
 
+from components.kinds import CLOUDS
 from engine import obtain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,8 @@ LOCK = ROOT / "requirements.txt"
 def extras() -> dict[str, list[str]]:
     """The extras of ``pyproject.toml`` that bring a provider's SDK, by kind."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {k: v for k, v in project["optional-dependencies"].items() if k != "dev"}
+    kinds = [cloud.provider.kind for cloud in CLOUDS]
+    return {k: v for k, v in project["optional-dependencies"].items() if k in kinds}
 
 
 def environment() -> Path:
