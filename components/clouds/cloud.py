@@ -194,8 +194,9 @@ class Cloud(ABC):
 
     def tell(self) -> None:
         """Say in a preview what is rented, and where its price is to be read."""
+        where = f" in {self.region}" if self.region else ""
         pulumi.log.info(
-            f"{self.provider.kind}: plan {self.plan} in {self.region}; "
+            f"{self.provider.kind}: plan {self.plan}{where}; "
             f"what it costs is listed at {self.provider.prices}"
         )
 

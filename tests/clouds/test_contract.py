@@ -117,7 +117,7 @@ def test_labels_are_put_on_the_machine(kind: str, preview: Preview) -> None:
 def test_a_preview_names_the_plan_and_where_its_price_is(kind: str, preview: Preview) -> None:
     (line,) = [line for line in preview(kind).log if "listed at" in line]
     provider = PROVIDERS[kind]
-    assert provider.plan in line
+    assert f"plan {provider.plan}{f' in {provider.region}' if provider.region else ''};" in line
     assert provider.prices in line
 
 

@@ -59,3 +59,9 @@ def test_an_unknown_region_or_plan_is_named(preview: Preview) -> None:
 def test_a_plan_that_is_not_sold_in_the_region_is_named(preview: Preview) -> None:
     fault = preview("vultr", vps={"region": "ams"}).fault
     assert "vps.plan: vultr has no plan 'vc2-1c-0.5gb' in ams; look at" in fault
+
+
+def test_a_port_takes_two_of_the_firewalls_rules(preview: Preview) -> None:
+    homes = [{"name": "home", "forwards": list(range(1000, 1046, 2))}]
+    fault = preview("vultr", homes=homes).fault
+    assert "homes: they need 52 rules of the provider's firewall, it takes 50; forward" in fault
