@@ -182,7 +182,8 @@ def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
     cut.join()
     assert "exit status 0" not in said
     assert "Traceback" not in said
-    eventually(lambda: "wg0" in ours.run("wg show interfaces || :"), "the tunnel", within=BOOT)
+    unit = "systemctl is-active wg-quick@wg0 || :"
+    eventually(lambda: ours.run(unit).strip() == "active", "the tunnel", within=BOOT)
     assert settled(ours) == ""
     assert "tcp . 8443" not in ours.run("nft list map ip cgnat-relay ports")
     assert "tcp . 80 " in ours.run("nft list map ip cgnat-relay ports")
@@ -218,9 +219,8 @@ def shared(ours: Adopted) -> tuple[Adopted, list[str]]:
         'Address = 10.9.0.1/24\\n\' "$k" >/etc/wireguard/wg1.conf'
     )
     ours.run("systemctl -q enable --now wg-quick@wg1")
-    rules = (
-        "table inet mine { chain here { type filter hook input priority 0; tcp dport 9 drop; } }"
-    )
+    chain = "chain here { type filter hook input priority 0; tcp dport 9 drop; }"
+    rules = f"table inet mine {{\n{chain}\n}}\n"
     ours.run("cat >/etc/nftables.conf; systemctl -q enable --now nftables", stdin=rules)
     ours.run("iptables -A FORWARD -d 192.0.2.77 -j DROP; sysctl -qw net.ipv4.ip_forward=1")
     return ours, ours.trace()
