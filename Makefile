@@ -59,7 +59,7 @@ clean: down ## `down`, and remove the caches: engine, images, virtual environmen
 test: test-deps engine image ## every test, in layers: unit, program, schema, clouds, netns, engine, vm
 	@for variant in home net; do python3 -m lab image --variant $$variant >/dev/null; done
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
-	@$(AS_ROOT) $(PY) -m pytest -n 2 --dist loadgroup $(PYTEST)
+	@$(AS_ROOT) $(PY) -m tests $(REPORTS)
 
 examples: .venv/dev ## preview each example of examples/ under mocks, with the provider's real SDK
 	@$(PY) -m tests.clouds

@@ -1,6 +1,6 @@
 """Fails where a promised layer ran no test or skipped one without an accepted reason.
 
-layers.py JUNIT.xml
+layers.py JUNIT.xml...
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ PROMISED = ("unit", "program", "schema", "clouds", "netns", "engine", "vm")
 ACCEPTED = ("the official plugin is not installed here",)
 
 
-def main(path: str) -> int:
+def main(paths: list[str]) -> int:
     """Count what ran in each layer; 0 where all is as promised."""
     ran: Counter[str] = Counter()
     wrong: list[str] = []
-    for case in ElementTree.parse(path).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+    # pytest wrote them just now
+    cases = [c for path in paths for c in ElementTree.parse(path).iter("testcase")]  # noqa: S314
+    for case in cases:
         layer = case.get("classname", "").split(".")[1]
         skipped = case.find("skipped")
         if skipped is None:
@@ -33,4 +35,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

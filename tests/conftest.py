@@ -14,22 +14,6 @@ sys.path.insert(0, str(ROOT))
 
 from .relay_stack import ProcessWatch, Stack, open_files_below  # noqa: E402
 
-# Their VMs are booted once, by whoever runs them, and want a core of their own.
-MACHINES = ("engine", "vm")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run side by side (``-n 2 --dist loadgroup``): the VMs, and each other module."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        layer = item.path.relative_to(ROOT / "tests").parts[0]
-        group = "machines" if layer in MACHINES else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    # The longest first, or one worker waits for the other in the end.
-    items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").parts[0] not in MACHINES)
-
-
 HOMES = [
     {"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]},
     # The same VM joins as this one too, to show the other mode.
