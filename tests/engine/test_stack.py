@@ -55,14 +55,17 @@ def test_an_unchanged_program_changes_nothing(relay: Stack) -> None:
 
 
 def test_up_fails_where_the_relay_does_not_forward(relay: Stack) -> None:
-    """With the units' own log lines; once they are mended, the next update goes through."""
+    """With the units' own log lines; once the cause is mended, the next update goes through.
+
+    A tunnel that was only stopped would be started again: here it cannot.
+    """
     urn = next(u for u in relay.urns() if u.endswith("::relay-plan"))
     ask_again = ["up", "--yes", "--skip-preview", "--replace", urn]
-    relay.inside("test-relay", "systemctl stop wg-quick@wg0")
+    relay.inside("test-relay", "chmod -x /usr/sbin/nft; systemctl stop wg-quick@wg0")
     try:
         said = relay.pulumi(*ask_again, check=False)
     finally:
-        relay.inside("test-relay", "systemctl start wg-quick@wg0")
+        relay.inside("test-relay", "chmod +x /usr/sbin/nft")
     assert "exit status 0" not in said
     assert "relay not ready: interface wg0 is not up" in said
     assert "ip link delete dev wg0" in said, "wg-quick's own last words"

@@ -211,8 +211,8 @@ def test_destroy_leaves_it_as_it_was_found(ours: Adopted, before: list[str]) -> 
 def shared(ours: Adopted) -> tuple[Adopted, list[str]]:
     """The same machine, with a tunnel and rules of its owner's, who has the packages already."""
     ours.run(
-        "apt-get -q -y --no-install-recommends install wireguard-tools nftables iptables"
-        " >/dev/null 2>&1"
+        "{ apt-get -q update; apt-get -q -y --no-install-recommends install"
+        " wireguard-tools nftables iptables; } >/dev/null 2>&1"
     )
     ours.run(
         "umask 077; k=$(wg genkey); printf '[Interface]\\nPrivateKey = %s\\nListenPort = 51999\\n"
