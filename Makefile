@@ -64,8 +64,9 @@ test: test-deps engine image ## every test, in layers: unit, program, schema, cl
 examples: .venv/dev ## preview each example of examples/ under mocks, with the provider's real SDK
 	@$(PY) -m tests.clouds
 
-matrix: test-deps ## take each generated rule out in turn: some kind of traffic must miss it
+matrix: test-deps engine image ## take each generated rule out in turn; put the relay beside neighbours
 	@$(AS_ROOT) $(PY) -m tests.netns.mutate
+	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_adopt.py
 
 lint: .venv/dev ## Ruff and strict types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
