@@ -288,12 +288,6 @@ def test_neighbours_may_restart(among: Adopted, name: str) -> None:
         assert not among.answers(80), "the off-case: what is flushed by hand"
         among.run("/usr/local/lib/cgnat-relay/restore all")
         assert among.answers(80)
-    if name == "firewalld":
-        among.run("firewall-cmd -q --remove-port=51820/udp")
-        among.run("conntrack -D -p udp --orig-port-dst 51820 >/dev/null 2>&1")
-        assert not among.answers(80), "the off-case: firewalld rejects in a table of its own"
-        among.run("systemctl restart firewalld")
-        eventually(lambda: among.answers(80), "the house's page again", within=150)
 
 
 def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str]]) -> None:
