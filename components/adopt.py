@@ -37,6 +37,7 @@ FACTS = Facts(
     ipv6="yes, where it has it",
     tested="over real SSH, in VMs",
 )
+PEM = "-----BEGIN "  # how the text of a key begins
 SCAN = 10  # seconds for a machine to show its host key
 
 
@@ -66,7 +67,7 @@ class Adopt:
         """It is somebody's, and so is its SSH."""
         return Site(adopted=True, guarded=self.managed, ssh_port=self.port)
 
-    def survey(self, settings: Settings, faults: Collector) -> None:
+    def survey(self, settings: Settings, faults: Collector) -> Mapping[str, Any]:
         """Ask the machine itself, read-only; all that stands in the way is noted at once."""
         terms = [
             f"interface {settings.tunnel.interface}",
@@ -76,24 +77,16 @@ class Adopt:
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]
-        host = {
-            "address": self.host,
-            "user": self.user,
-            "port": self.port,
-            "hostKey": self.host_key,
-            "key": self._text,
-            "keyFile": self._file,
-            "password": self.password,
-        }
-        found = ask(request(host, settings.tunnel.interface, looking(terms)))
+        asked = request(self.access.fields(), settings.tunnel.interface, looking(terms))
+        found = ask(asked)
         if not found["reached"]:
             cause, _, fix = str(found["why"]).partition("; ")
             faults.add("vps", cause, fix or "see to it, then try again")
-            return
-        for cause, fix in found["faults"]:
+        for cause, fix in found.get("faults", ()):
             faults.add("vps", cause, fix)
-        for cause, fix in found["notes"]:
+        for cause, fix in found.get("notes", ()):
             pulumi.log.info(f"{self.host}: {cause}; {fix}")
+        return found
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """Nothing is made: the machine is there."""
@@ -102,25 +95,23 @@ class Adopt:
             public_ip=pulumi.Output.from_input(self.host),
             endpoint=pulumi.Output.from_input(f"{self.host}:{order.tunnel_port}"),
             reach=pulumi.Output.from_input(reach),
-            access=Access(
-                address=self.host,
-                port=self.port,
-                user=self.user,
-                host_key=self.host_key,
-                key=pulumi.Output.secret(self._text) if self._text else None,
-                key_file=self._file,
-                password=pulumi.Output.secret(self.password) if self.password else None,
-            ),
+            access=self.access,
             incarnation=pulumi.Output.from_input(self.host),
         )
 
     @property
-    def _text(self) -> str | None:
-        return self.key if self.key and self.key.startswith("-----BEGIN ") else None
-
-    @property
-    def _file(self) -> str | None:
-        return None if self._text else self.key
+    def access(self) -> Access:
+        """How it is entered; its secrets are plain here."""
+        is_text = self.key is not None and self.key.startswith(PEM)
+        return Access(
+            address=self.host,
+            port=self.port,
+            user=self.user,
+            host_key=self.host_key,
+            key=self.key if is_text else None,
+            key_file=None if is_text else self.key,
+            password=self.password,
+        )
 
 
 def read(options: Mapping[str, object], path: str, faults: Collector) -> Adopt:
@@ -216,7 +207,7 @@ def _key(value: object, path: str, faults: Collector) -> str | None:
     if not isinstance(value, str) or not value.strip():
         faults.add(path, "is neither a path nor a private key", "write ~/.ssh/id_ed25519")
         return None
-    if value.startswith("-----BEGIN "):
+    if value.startswith(PEM):
         return value.rstrip("\n") + "\n"
     if not Path(value).expanduser().is_file():
         faults.add(path, f"there is no file {shown(value)}", "write ~/.ssh/id_ed25519")

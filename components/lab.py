@@ -48,7 +48,7 @@ class Lab:
     port_limit: int | None = 3000  # each is words on QEMU's command line
 
     def survey(self, settings: Settings, faults: Collector) -> None:
-        """A new VM has nothing that could stand in the way."""
+        """A new VM has nothing that could stand in the way, and is not there to be asked."""
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""

@@ -24,34 +24,35 @@ def carry(
     machine: Machine,
     plan: pulumi.Output[HostPlan],
     parent: pulumi.Resource,
+    looked: Mapping[str, Any] | None = None,
 ) -> local.Command:
     """Brings the machine to the plan and confirms it anew, or fails the update and says why.
 
     After the first boot of a machine with user-data the plan is there already and is only looked
-    at. A machine that was adopted is left as it was found when this resource is deleted.
+    at. A machine that was adopted is left as it was found when this resource is deleted. ``looked``
+    is what it has said already in this run, if it has.
     """
     wg, lines = settings.tunnel.interface, summary(settings)
-    host = mapping(machine.access)
-    drift = seen(name, settings, machine, host) if settings.drift else pulumi.Output.from_input("")
-    asked: pulumi.Output[str] = pulumi.Output.secret(
-        pulumi.Output.all(host, plan, drift).apply(
-            lambda found: request(found[0], wg, bundle(found[1], lines, found[2]))
-        )
+    host = lifted(machine.access)
+    if not settings.drift:
+        drift = pulumi.Output.from_input("")
+    elif looked is not None:
+        drift = pulumi.Output.from_input(told(name, settings, looked))
+    else:
+        drift = seen(name, settings, machine, host)
+    asked = pulumi.Output.all(host, plan, drift).apply(
+        lambda found: request(found[0], wg, bundle(found[1], lines, found[2]))
     )
-    return local.Command(
+    return operated(
         f"{name}-plan",
+        asked,
         create=command("bring", lines),
         delete=command("undo") if settings.site.adopted else None,
-        stdin=asked,
         environment={DRIFT: drift},
         triggers=[machine.incarnation],
-        logging=local.Logging.STDERR,
-        add_previous_output_in_env=False,
-        dir=folder(),
         opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=[machine.booted] if machine.booted else [],
-            additional_secret_outputs=["stdout", "stderr"],
             # The old must be taken away before the new comes, where it is the same machine.
             delete_before_replace=settings.site.adopted,
             custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
@@ -69,44 +70,40 @@ def probe(
     """Dials every forward from here at each change, or fails the update and names the cause."""
     forwards = [(home, forward) for home in settings.homes for forward in home.forwards]
 
-    def asked(found: Sequence[Any]) -> str:
+    def write(found: Sequence[Any]) -> str:
         targets = [target(h, f, found[1].get(str(f.opening), "")) for h, f in forwards]
         bundle = observing(f"{t['protocol']} {t['port']}" for t in targets)
         return request(found[0], settings.tunnel.interface, bundle, targets)
 
-    stdin: pulumi.Output[str] = pulumi.Output.secret(
-        pulumi.Output.all(mapping(machine.access), machine.reach).apply(asked)
-    )
-    return local.Command(
+    return operated(
         f"{name}-probe",
+        pulumi.Output.all(lifted(machine.access), machine.reach).apply(write),
         create=command("diagnose", summary(settings)),
-        stdin=stdin,
         triggers=[carried.id],
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[carried]),
+    )
+
+
+def operated(
+    name: str, asked: pulumi.Output[str], opts: pulumi.ResourceOptions, **given: Any
+) -> local.Command:
+    """A Command of ``operate``, whose request is secret and whose words for people are shown."""
+    secret: pulumi.Output[str] = pulumi.Output.secret(asked)
+    output = pulumi.ResourceOptions(additional_secret_outputs=["stdout", "stderr"])
+    return local.Command(
+        name,
+        stdin=secret,
         logging=local.Logging.STDERR,
         add_previous_output_in_env=False,
         dir=folder(),
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=[carried],
-            additional_secret_outputs=["stdout", "stderr"],
-        ),
+        opts=pulumi.ResourceOptions.merge(opts, output),
+        **given,
     )
 
 
-def mapping(access: Access) -> pulumi.Output[dict[str, object]]:
-    """A host as ``operate`` reads it; secret."""
-    return pulumi.Output.secret(
-        pulumi.Output.all(
-            address=access.address,
-            user=access.user,
-            port=access.port,
-            hostKey=access.host_key,
-            key=access.key,
-            keyFile=access.key_file,
-            password=access.password,
-            patience=access.patience,
-        ).apply(lambda found: {key: value for key, value in found.items() if value is not None})
-    )
+def lifted(access: Access) -> pulumi.Output[dict[str, object]]:
+    """How a machine is entered, once it is known; secret."""
+    return pulumi.Output.secret(pulumi.Output.all(**access.fields()))
 
 
 def seen(
@@ -123,6 +120,7 @@ def seen(
     def impatient(found: Sequence[Any]) -> str:
         return request({**found[0], "patience": 0}, settings.tunnel.interface, looking())
 
+    # Another machine is not asked before it is there.
     asked: pulumi.Output[str] = pulumi.Output.secret(
         pulumi.Output.all(host, machine.incarnation).apply(impatient)
     )
@@ -163,5 +161,5 @@ def drifted(look: Mapping[str, Any]) -> str:
     mended = str(look["drift"])
     if not found:
         return mended
-    count = int(mended.partition(":")[0] or 0) + 1 if mended.partition(":")[0].isdigit() else 1
-    return f"{count}: {', '.join(found)}"
+    number = mended.partition(":")[0]
+    return f"{int(number) + 1 if number.isdigit() else 1}: {', '.join(found)}"

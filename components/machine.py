@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import pulumi
 
@@ -50,6 +51,20 @@ class Access:
     key_file: str | None = None
     password: pulumi.Input[str] | None = field(default=None, repr=False)
     patience: int = 0
+
+    def fields(self) -> dict[str, pulumi.Input[object]]:
+        """What there is of it, as ``operate.request`` reads it."""
+        found = {
+            "address": self.address,
+            "user": self.user,
+            "port": self.port,
+            "hostKey": self.host_key,
+            "key": self.key,
+            "keyFile": self.key_file,
+            "password": self.password,
+            "patience": self.patience,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -100,8 +115,11 @@ class MachineKind(Protocol):
     def port_limit(self) -> int | None:
         """How many ports can be opened outside the machine; None where there is no limit."""
 
-    def survey(self, settings: Settings, faults: Collector) -> None:
-        """Note what stands in the way of these settings, before anything is created."""
+    def survey(self, settings: Settings, faults: Collector) -> Mapping[str, Any] | None:
+        """Note what stands in the way of these settings, before anything is created.
+
+        What ``operate look`` said of the machine, if it had to be asked.
+        """
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """Declare the machine's resources as children of ``parent``, named from ``name``."""

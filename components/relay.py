@@ -73,7 +73,7 @@ class Relay(pulumi.ComponentResource):
         self, name: str, args: RelayArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         machine_kind = args["machine"]
-        settings = validate(args, machine_kind)
+        settings, looked = validate(args, machine_kind)
         super().__init__("cgnat-relay:index:Relay", name, None, opts)
 
         keys = self._keys(name, settings)
@@ -96,7 +96,7 @@ class Relay(pulumi.ComponentResource):
             openings=settings.openings,
         )
         machine = machine_kind.provision(name, order, self)
-        carried = carry(name, settings, machine, plan, self)
+        carried = carry(name, settings, machine, plan, self, looked)
         if settings.probe:
             probe(name, settings, machine, carried, self)
 
@@ -183,8 +183,11 @@ class Relay(pulumi.ComponentResource):
         )
 
 
-def validate(args: RelayArgs, machine: MachineKind) -> Settings:
-    """``Settings`` from a caller's args, or ``ConfigError`` with all faults."""
+def validate(args: RelayArgs, machine: MachineKind) -> tuple[Settings, Mapping[str, Any] | None]:
+    """``Settings`` from a caller's args, or ``ConfigError`` with all faults.
+
+    With them what the machine said, where it is there to be asked.
+    """
     faults = Collector()
     raw = {key: value for key, value in args.items() if key != "machine"}
     settings = config.read(raw, faults, machine.site)
@@ -207,9 +210,9 @@ def validate(args: RelayArgs, machine: MachineKind) -> Settings:
             )
     finish(faults)
     checked = cast(Settings, settings)
-    machine.survey(checked, faults)
+    looked = machine.survey(checked, faults)
     finish(faults)
-    return checked
+    return checked, looked
 
 
 def _fits(settings: Settings, machine: MachineKind) -> None:
