@@ -18,7 +18,7 @@ from ..waiting import eventually
 from .conftest import RELAY6, make
 from .test_ipv6 import with_container, with_own_ipv6
 from .test_networkmanager import BUS
-from .test_source_check import PREROUTING, STRICT, World, asked
+from .test_source_check import PREROUTING, STRICT, World, opened
 from .topology import Host, internet
 
 PACKAGES = (
@@ -87,13 +87,7 @@ def home(wg_env: dict[str, str]) -> Iterator[tuple[World, Firewalld]]:
         daemon.start()
         for command in (AS_DOCKER, *OPENED, "firewall-cmd --reload"):
             daemon.run(command)
-        lab.relay_up()
-        lab.home_up()
-        lab.device_up("phone")
-        lab.serve("home", 8080, at="::")
-        lab.serve("container", 8081, at="::")
-        lab.serve("client", 25, at="::")
-        yield World(lab, asked(lab, own_line=True)), daemon
+        yield opened(lab, own_line=True), daemon
 
 
 def test_its_own_check_loses_nothing(home: tuple[World, Firewalld]) -> None:

@@ -145,6 +145,9 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     assert looked(door)["changed"] == ["rules ip-table-cgnat-relay"]
     assert "brought rules" in door.operate("bring", carried(good)).stderr
     assert looked(door)["changed"] == []
+    door.lab.net["relay"].run("chmod 644 /etc/wireguard/wg0.peers")
+    assert looked(door)["changed"] == ["peers /etc/wireguard/wg0.peers"]
+    assert "brought peers" in door.operate("bring", carried(good)).stderr
 
 
 @pytest.mark.parametrize(

@@ -117,13 +117,17 @@ def world(request: pytest.FixtureRequest, wg_env: dict[str, str]) -> Iterator[Wo
         with_container(net)
         if case.own_line:
             with_own_ipv6(net)
-        lab.relay_up()
-        lab.home_up()
-        lab.device_up("phone")
-        lab.serve("home", 8080, at="::")
-        lab.serve("container", 8081, at="::")
-        lab.serve("client", 25, at="::")
-        yield World(lab, asked(lab, case.own_line))
+        yield opened(lab, case.own_line)
+
+
+def opened(lab: Lab, own_line: bool) -> World:
+    """All up, with a service wherever one is asked."""
+    lab.relay_up()
+    lab.home_up()
+    lab.device_up("phone")
+    for host, port in {"home": 8080, "container": 8081, "client": 25}.items():
+        lab.serve(host, port, at="::")
+    return World(lab, asked(lab, own_line))
 
 
 def asked(lab: Lab, own_line: bool) -> dict[tuple[str, str, int, str, str], str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from components.model import Site
 from components.plan import HostPlan, relay_plan
 from components.userdata import cloud_config
 
@@ -103,3 +105,57 @@ def test_tls_is_a_part_of_its_own_where_it_is_on() -> None:
     assert "tcp/8443" in [str(opening) for opening in settings.openings]
     firewall = next(f.content for f in plan.files if f.path.endswith("firewall.v4"))
     assert "-p tcp --dport 8443 -j ACCEPT" in firewall
+
+
+def adopted(**site: Any) -> HostPlan:
+    """The same settings on a machine of somebody's."""
+    settings = replace(SETTINGS, site=Site(adopted=True, ssh_port=22, **site))
+    return relay_plan(settings, replace(KEYS, host=None, management=None))
+
+
+def part(plan: HostPlan, name: str) -> dict[str, str]:
+    """A part's files: their content by path."""
+    (found,) = (part for part in plan.parts if part.name == name)
+    return {file.path: file.content for file in found.files}
+
+
+def test_an_adopted_machine_keeps_its_ssh_and_its_updates() -> None:
+    paths = set(part(adopted(), "base"))
+    assert part(PLAN, "base").keys() - paths == {
+        "/etc/ssh/sshd_config.d/10-cgnat-relay.conf",
+        "/etc/apt/apt.conf.d/52cgnat-relay",
+    }
+    assert set(PLAN.packages) - set(adopted().packages) == {"unattended-upgrades"}
+
+
+def test_an_adopted_machine_keeps_its_firewall_unless_asked() -> None:
+    own = part(adopted(guarded=False), "firewall")
+    for version in "46":
+        rules = own[f"/etc/cgnat-relay/firewall.v{version}"].splitlines()
+        assert [rule for rule in rules if rule.startswith("-A")] == [
+            "-A RELAY-INPUT -p udp --dport 51820 -j ACCEPT"
+        ]
+    assert part(adopted(), "firewall") == part(PLAN, "firewall"), "firewall: managed"
+
+
+def test_what_others_flush_comes_back_with_their_units() -> None:
+    """By drop-ins, whose command is a file of the same plan."""
+    files = part(PLAN, "firewall")
+    for name in ("docker", "firewalld", "netfilter-persistent", "nftables", "ufw"):
+        dropin = files[f"/etc/systemd/system/{name}.service.d/50-cgnat-relay.conf"]
+        for line in ("ExecStartPost", "ExecStopPost"):
+            assert f"\n{line}=+-/usr/local/lib/cgnat-relay/restore all\n" in dropin
+    reload = files["/etc/systemd/system/nftables.service.d/51-cgnat-relay-reload.conf"]
+    assert "\nExecReload=+-/usr/local/lib/cgnat-relay/restore all\n" in reload
+    assert "/usr/local/lib/cgnat-relay/restore" in files
+    assert files["/etc/cgnat-relay/interface"] == "wg0\n"
+    assert files["/etc/cgnat-relay/ports"] == "51820/udp\n"
+
+
+def test_a_reboot_in_the_middle_is_taken_back_before_anything_starts() -> None:
+    assert PLAN.units[0] == adopted().units[0] == "cgnat-relay-recover.service"
+    unit = part(PLAN, "base")["/etc/systemd/system/cgnat-relay-recover.service"]
+    before = next(line for line in unit.splitlines() if line.startswith("Before="))
+    assert {"systemd-sysctl.service", "cgnat-relay-firewall.service", "network-pre.target"} <= {
+        *before.removeprefix("Before=").split()
+    }
