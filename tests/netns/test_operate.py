@@ -94,9 +94,9 @@ def plan(lab: Lab, *forwards: str) -> HostPlan:
     return living.plan(lab, [{"name": "home", "forwards": [*forwards]}])
 
 
-def carried(wanted: HostPlan) -> str:
+def carried(wanted: HostPlan, **scripts: str) -> str:
     """Its bundle, with the check that asks no systemd."""
-    return bundle(wanted, ["home home"], replaced={"check": FINE})
+    return bundle(wanted, ["home home"], replaced={"check": FINE} | scripts)
 
 
 def test_a_port_is_added_over_two_connections(door: Door) -> None:
@@ -148,6 +148,17 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     door.lab.net["relay"].run("chmod 644 /etc/wireguard/wg0.peers")
     assert looked(door)["changed"] == ["peers /etc/wireguard/wg0.peers"]
     assert "brought peers" in door.operate("bring", carried(good)).stderr
+
+
+def test_other_words_of_a_newer_program_are_no_drift(door: Door) -> None:
+    """Or the first update with it would restart every tunnel."""
+    good = plan(door.lab, "91:8081/tcp")
+    assert door.operate("bring", carried(good)).returncode == 0
+    newer = carried(good, state="echo tunnel said otherwise")
+    done = door.operate("bring", newer)
+    assert "nothing was changed" in done.stderr
+    assert looked(door)["changed"] == []
+    assert "nothing was changed" in door.operate("bring", carried(good)).stderr
 
 
 @pytest.mark.parametrize(
