@@ -17,18 +17,7 @@ from pathlib import Path
 from .model import Forward, Home
 from .plan import STATIC, File, HostPlan
 
-SCRIPTS = (
-    "apply",
-    "check",
-    "flows",
-    "look",
-    "observe",
-    "preflight",
-    "restore",
-    "setup",
-    "state",
-    "undo",
-)
+SCRIPTS = ("apply", "check", "flows", "restore", "setup", "state", "undo")  # that bring a plan
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -87,7 +76,7 @@ def bundle(
     }
     return _packed(
         [
-            *_scripts(replaced),
+            *_scripts(SCRIPTS, replaced),
             *(_list(name, lines) for name, lines in lists.items()),
             *(File(f"files{file.path}", file.content, file.mode) for file in plan.files),
         ]
@@ -95,19 +84,20 @@ def bundle(
 
 
 def looking(terms: Iterable[str] = ()) -> str:
-    """The scripts alone, to look at a machine; with ``terms`` also whether it can be adopted."""
+    """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
-    return _packed([*_scripts(), *([_list("terms", found)] if found else [])])
+    adopting = [*_scripts(("preflight",)), _list("terms", found)] if found else []
+    return _packed([*_scripts(("look",)), *adopting])
 
 
 def observing(probes: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
-    """The scripts alone, to ask a relay about flows; ``probes`` are lines ``PROTOCOL PORT``."""
-    return _packed([*_scripts(replaced), _list("probes", probes)])
+    """What asks a relay about flows; ``probes`` are lines ``PROTOCOL PORT``."""
+    return _packed([*_scripts(("check", "flows", "observe"), replaced), _list("probes", probes)])
 
 
-def _scripts(replaced: Mapping[str, str] | None = None) -> list[File]:
+def _scripts(names: Iterable[str], replaced: Mapping[str, str] | None = None) -> list[File]:
     other = replaced or {}
-    return [File(name, other.get(name) or (STATIC / name).read_text()) for name in SCRIPTS]
+    return [File(name, other.get(name) or (STATIC / name).read_text()) for name in names]
 
 
 def _list(name: str, lines: Iterable[str]) -> File:
