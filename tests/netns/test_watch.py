@@ -64,13 +64,13 @@ def test_a_name_that_no_resolver_knows_for_a_while_changes_nothing(wg_env: dict[
 def test_the_relay_restarts(wg_env: dict[str, str]) -> None:
     """It has lost its sessions; an idle home's WireGuard would notice at its next rekey, by 145 s.
 
-    So nothing is sent before, not even IPv6's own: a home that has just sent something dials anew
-    15 s later by itself.
+    One that has sent something, were it IPv6's own, and heard nothing for 15 s dials by itself.
     """
     with internet(wg_env) as net:
         lab = make(net, mode="masquerade")
         lab.relay_up()
         home = Watched(lab)
+        home.idle()
         net["relay"].run("wg-quick down wg0")
         net["relay"].run("wg-quick up wg0")
         until = time.monotonic() + 20

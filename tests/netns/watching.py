@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 
 from components.installer import STATIC, home_files
 from components.plan import relay_plan
@@ -46,6 +47,20 @@ class Watched:
 
     def handshake(self) -> int:
         return int(self.host.run("wg show wg0 latest-handshakes").split()[-1])
+
+    def sent(self) -> int:
+        """Bytes into the tunnel."""
+        return int(self.host.run("wg show wg0 transfer").split()[-1])
+
+    def idle(self, seconds: float = 12) -> None:
+        """Wait until nothing has been sent for so long that the relay has answered what was."""
+        until = time.monotonic() + 60
+        last, since = self.sent(), time.monotonic()
+        while time.monotonic() < since + seconds:
+            assert time.monotonic() < until, f"home goes on sending, {last} bytes up to now"
+            time.sleep(0.2)
+            if (now := self.sent()) != last:
+                last, since = now, time.monotonic()
 
     def answers(self, kind: str = "tcp") -> str:
         """Whom home names to a caller; silence takes two seconds."""
