@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,11 +55,16 @@ class Adopted:
         self.run("cloud-init status --wait >/dev/null || :")
         public = self.run("cat /etc/ssh/ssh_host_ed25519_key.pub")
         self.host_key = " ".join(public.split()[:2])
-        self.opened = json.loads(self.stack.lab("open", NAME, "tcp/80", "tcp/8443"))
+        self.opened = json.loads(self.stack.lab("open", NAME, "tcp/80", "tcp/81", "tcp/8443"))
 
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """A shell command as root, whatever the network does."""
         return self.stack.inside(NAME, command, check=check, stdin=stdin)
+
+    def well(self, command: str) -> bool:
+        """Whether a command ends well."""
+        said = self.run(f"{{ {command}; }} >/dev/null 2>&1 && echo well || :")
+        return said.strip() == "well"
 
     def script(self, name: str, *words: str, stdin: str = "") -> str:
         """One of the scripts beside this file."""
@@ -68,7 +75,13 @@ class Adopted:
         """All that the machine holds and does."""
         return self.script("trace.sh").splitlines()
 
-    def configure(self, forwards: list[str] | None = None, **vps: Any) -> None:
+    def configure(
+        self,
+        forwards: list[str] | None = None,
+        homes: list[Any] | None = None,
+        tunnel: dict[str, Any] | None = None,
+        **vps: Any,
+    ) -> None:
         """Write the stack's config."""
         given = {
             "kind": "adopt",
@@ -79,8 +92,9 @@ class Adopted:
         }
         password = vps.pop("password", PASSWORD)
         given = {key: value for key, value in (given | vps).items() if value is not None}
-        homes = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
-        self.stack.configure(vps=given, homes=homes)
+        one = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
+        more = {"tunnel": tunnel} if tunnel else {}
+        self.stack.configure(vps=given, homes=homes or one, **more)
         self.stack.secret("vps.password", password)
 
     def up(self, check: bool = True) -> str:
@@ -106,3 +120,16 @@ class Adopted:
             return "hello" in self.page(port)
         except OSError:
             return False
+
+
+@contextmanager
+def fresh(folder: Path) -> Iterator[Adopted]:
+    """A machine that has just been powered on, and a stack that knows nothing of it yet."""
+    stack = Stack(folder)
+    machine = Adopted(stack, folder / "key")
+    stack.init()
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        stack.lab("down")
