@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..relay_stack import ProcessWatch, Stack
+from ..relay_stack import ProcessWatch
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, NAME, PASSWORD, UNFINISHED, Adopted
+from .adopted import BOOT, FORWARDS, NAME, PASSWORD, UNFINISHED, Adopted, fresh
 
 MORE = [*FORWARDS, "8443:8080"]
 # netbase, which iptables depends on, makes it where there is none; a provider's image has one.
@@ -22,14 +22,8 @@ SSH_SHUT = "INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP"
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
-    stack = Stack(tmp_path_factory.mktemp("adopt"))
-    machine = Adopted(stack, stack.folder / "key")
-    stack.init()
-    try:
-        machine.boot()
+    with fresh(tmp_path_factory.mktemp("adopt")) as machine:
         yield machine
-    finally:
-        stack.lab("down")
 
 
 @pytest.fixture(scope="module")
@@ -239,55 +233,6 @@ def test_what_others_have_stays_and_runs_on(shared: tuple[Adopted, list[str]]) -
     machine.destroy()
     assert compared(before, machine.trace()) == []
     assert machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1") == since
-
-
-NEIGHBOURS = {
-    # Debian's own file begins like this one.
-    "nftables": (
-        "printf 'flush ruleset\\ntable inet mine { }\\n' >/etc/nftables.conf",
-        [
-            "systemctl restart nftables",
-            "systemctl reload nftables",
-            "systemctl stop nftables",
-            "systemctl start nftables",
-        ],
-    ),
-    "ufw": (
-        "systemctl -q disable --now nftables; ufw allow 22/tcp; ufw --force enable",
-        ["ufw reload", "systemctl restart ufw", "ufw disable && ufw --force enable"],
-    ),
-    "firewalld": (
-        "ufw disable; systemctl -q disable --now ufw; systemctl -q enable --now firewalld",
-        ["firewall-cmd --reload", "systemctl restart firewalld", "systemctl reload firewalld"],
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def among(shared: tuple[Adopted, list[str]]) -> Adopted:
-    """The same machine with other firewalls at hand, and ours on it."""
-    machine = shared[0]
-    quiet = "apt-get -q -y --no-install-recommends install ufw firewalld >/dev/null 2>&1"
-    machine.run(f"{quiet}; systemctl -q disable --now firewalld")
-    machine.configure()
-    machine.up()
-    machine.house()
-    return machine
-
-
-@MATRIX
-@pytest.mark.parametrize("name", NEIGHBOURS)
-def test_neighbours_may_restart(among: Adopted, name: str) -> None:
-    enter, events = NEIGHBOURS[name]
-    among.run(f"{{ {enter}; }} >/dev/null")
-    for event in ["true", *events]:
-        among.run(f"{event} >/dev/null")
-        eventually(lambda: among.answers(80), f"the house's page after {event}", within=150)
-    if name == "nftables":
-        among.run("nft flush ruleset")
-        assert not among.answers(80), "the off-case: what is flushed by hand"
-        among.run("/usr/local/lib/cgnat-relay/restore all")
-        assert among.answers(80)
 
 
 def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str]]) -> None:

@@ -1,0 +1,55 @@
+"""A table of what was seen, in a page of the docs, between two comments with its name.
+
+Each row has the day when it was seen whole, so that a part of them can be seen anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def between(page: str, name: str) -> tuple[str, str, str]:
+    """What stands before the table, the table, and what stands after it."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    head, found, rest = page.partition(begin)
+    table, also, tail = rest.partition(end)
+    if not (found and also):
+        raise ValueError(f"no table {name} in the page")
+    return head + begin, table, end + tail
+
+
+def rows(table: str) -> dict[str, list[str]]:
+    """The cells of each row by its first, without the heads."""
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in lines[2:]}
+
+
+def update(
+    page: str,
+    name: str,
+    columns: Sequence[str],
+    order: Sequence[str],
+    seen: Mapping[str, Sequence[str]],
+) -> str:
+    """The page with the rows that were seen today; the first of ``columns`` heads their names."""
+    head, table, tail = between(page, name)
+    found = rows(table) | {row: [*cells, time.strftime("%Y-%m-%d")] for row, cells in seen.items()}
+    heads = [*columns, "seen"]
+    lines = [heads, ["---"] * len(heads), *([row, *found[row]] for row in order if row in found)]
+    return head + "".join(f"| {' | '.join(line)} |\n" for line in lines) + tail
+
+
+def write(
+    file: str,
+    name: str,
+    columns: Sequence[str],
+    order: Sequence[str],
+    seen: Mapping[str, Sequence[str]],
+) -> None:
+    """Put them into a page of the docs."""
+    path = DOCS / file
+    path.write_text(update(path.read_text(), name, columns, order, seen))

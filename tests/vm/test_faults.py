@@ -1,0 +1,200 @@
+"""Each fault at each moment of a change: the relay runs the plan before or the new one, never half.
+
+The change touches a forward, a peer, the firewall and a service, and brings a package where apt is
+at fault. A caller's connection is open all the while, and the next update finishes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ..waiting import eventually
+from . import table
+from .adopted import BOOT, NAME, UNFINISHED, Adopted, fresh
+
+pytestmark = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
+
+STATE = "/etc/wireguard/cgnat-relay"
+# What can be seen when the moment has come; sh asks it without a new process.
+MOMENTS = {
+    "carried": "-e /run/cgnat-relay/all",
+    "half done": f"-e {UNFINISHED}/deadline",
+    "to be confirmed": f"-e {UNFINISHED}/token",
+}
+SILENCE = "dev $(ip -o route show default | awk '{ print $5; exit }') root"
+FAULTS = {
+    "nothing": ":",
+    "the run is killed": "pkill -9 -f '[a]pply bring' || :",
+    "the connection is cut": "pkill -9 -f '[s]shd: op@' || :",
+    "the network is gone for 80 s": f"tc qdisc add {SILENCE} netem loss 100%;"
+    f" sleep 80; tc qdisc del {SILENCE}",
+    "the disk is full": "cd /var/tmp; free=$(stat -f -c %f .); size=$(stat -f -c %S .);"
+    " fallocate -l $((free * size * 98 / 100)) fill; cat /dev/zero >fill2 2>/dev/null || :",
+    "apt is locked for 40 s": 'python3 -c "import fcntl, time;'
+    " held = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(held, fcntl.LOCK_EX);"
+    ' time.sleep(40)"',
+    "the power is cut": "sync",
+}
+MEND = "rm -f /var/tmp/fill /var/tmp/fill2"
+ECHO = """\
+import socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(100):
+            self.request.sendall(data)
+socketserver.ThreadingTCPServer(("", 8081), Echo).serve_forever()
+"""
+OLD = ["80:8080", "81:8081"]
+
+
+class Changed:
+    """The machine under its two plans, and how each is told."""
+
+    def __init__(self, machine: Adopted) -> None:
+        self.machine = machine
+        self.old(), self.up()
+        self.house()
+        # Both have been there once, so that what each leaves to the other is there in both.
+        self.new(), self.up()
+        self.plans = {"new": self.state()}
+        self.old(), self.up()
+        self.plans["old"] = self.state()
+        assert self.plans["old"] != self.plans["new"]
+
+    def old(self) -> None:
+        self.configure(OLD, "172.16.0.40", 8444)
+
+    def new(self) -> None:
+        self.configure([*OLD, "8443:8080"], "172.16.0.41", 8445)
+
+    def configure(self, forwards: list[str], other: str, tls: int) -> None:
+        """The two differ in a forward, in a peer and in a service; no key comes or goes."""
+        homes = [{"name": "home", "forwards": forwards}, {"name": "other", "address": other}]
+        self.machine.configure(homes=homes, tunnel={"tls": {"port": tls}})
+
+    def up(self) -> None:
+        assert "confirmed over a new connection" in self.machine.up()
+
+    def house(self) -> None:
+        self.machine.run("rm -rf /run/house /etc/netns; cat >/run/echo.py", stdin=ECHO)
+        self.machine.house()
+        echo = "ip netns exec house setsid python3 /run/echo.py >/dev/null 2>&1 &"
+        self.machine.run(echo)
+        eventually(self.hears, "the echo", within=30)
+
+    def state(self) -> set[str]:
+        """What is loaded, written and enabled, in the relay's own words."""
+        said = self.machine.run(f"sh {STATE}/state wg0")
+        # Two words are a file that one of the plans has.
+        return {line for line in said.splitlines() if len(line.split()) > 2}
+
+    def runs(self) -> str:
+        """Which plan it is; nothing while a change is under way."""
+        if self.machine.run(f"ls -d {UNFINISHED} 2>/dev/null || :").strip():
+            return ""
+        seen = self.state()
+        return next((name for name, plan in self.plans.items() if plan == seen), "")
+
+    def half(self) -> str:
+        """What is of neither plan, for the message."""
+        seen = self.state()
+        return "\n".join(
+            f"against {name}: {sorted(plan ^ seen)[:20]}" for name, plan in self.plans.items()
+        )
+
+    def call(self) -> socket.socket:
+        """A caller's connection, which has been answered."""
+        host, _, port = self.machine.opened["tcp/81"].rpartition(":")
+        caller = socket.create_connection((host, int(port)), timeout=5)
+        if alive(caller):
+            return caller
+        caller.close()
+        raise OSError("no echo")
+
+    def hears(self) -> bool:
+        """Whether a caller is answered."""
+        self.call().close()
+        return True
+
+
+def alive(caller: socket.socket, within: float = 5) -> bool:
+    """Whether what is said comes back."""
+    caller.settimeout(within)
+    try:
+        caller.sendall(b"x")
+        return caller.recv(1) == b"x"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
+    with fresh(tmp_path_factory.mktemp("faults")) as machine:
+        yield Changed(machine)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[dict[str, dict[str, str]]]:
+    """The rows of those that were seen whole; the page takes them."""
+    found: dict[str, dict[str, str]] = {fault: {} for fault in FAULTS}
+    yield found
+    whole = {f: [*cells.values()] for f, cells in found.items() if list(cells) == list(MOMENTS)}
+    table.write("adopt.md", "faults", ["fault", *MOMENTS], list(FAULTS), whole)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_never_half(
+    changed: Changed, seen: dict[str, dict[str, str]], fault: str, moment: str
+) -> None:
+    machine = changed.machine
+    if "apt" in fault:
+        machine.run("apt-get -q -y purge conntrack >/dev/null 2>&1")
+    caller = changed.call()
+    changed.new()
+    came = threading.Event()
+    failed: list[BaseException] = []
+
+    def fail() -> None:
+        until = f"timeout 300 sh -c 'until [ {MOMENTS[moment]} ]; do :; done'"
+        try:
+            machine.run(f"{until} && {{ {FAULTS[fault]}; }}")
+            came.set()
+            if "power" in fault:
+                machine.stack.lab("reset", NAME)
+        except BaseException as error:
+            failed.append(error)
+
+    failing = threading.Thread(target=fail)
+    failing.start()
+    said = machine.up(check=False)
+    failing.join()
+    assert not failed, failed
+    assert came.is_set()
+    assert "Traceback" not in said
+    machine.run(MEND)
+    if "power" in fault:
+        eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
+    try:
+        plan = eventually(changed.runs, "one of the two plans", within=150)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{changed.half()}\n{said}") from error
+    assert ("exit status 0" in said) <= (plan == "new"), "it said that it had worked"
+    if "power" in fault:
+        changed.house()
+        cell = plan
+    else:
+        assert alive(caller, within=150), "the caller's connection is gone"
+        cell = f"{plan}, flows alive"
+    caller.close()
+    machine.up()
+    assert changed.runs() == "new", changed.half()
+    assert machine.answers(8443)
+    changed.old(), changed.up()
+    assert changed.runs() == "old", changed.half()
+    seen[fault][moment] = cell

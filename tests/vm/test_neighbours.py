@@ -1,0 +1,194 @@
+"""The relay on a machine that does other things: others' firewalls, containers and bans.
+
+Each neighbour is Debian's own package. It is there before the relay, runs on all the while, and has
+its own work to do: what it does for itself is asked as well as what the relay forwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from ..waiting import eventually
+from . import table
+from .adopted import BOOT, FORWARDS, NAME, Adopted, fresh
+
+pytestmark = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
+
+INSTALL = (
+    "export DEBIAN_FRONTEND=noninteractive; "
+    "apt-get -q -y --no-install-recommends install {} >/dev/null 2>&1"
+)
+# Debian's own file begins like this one.
+OWN_NFT = """\
+flush ruleset
+table inet mine {
+\tchain input { type filter hook input priority 0; tcp dport 9 drop; }
+}
+"""
+ORACLE = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p icmp -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT
+-A INPUT -j REJECT --reject-with icmp-host-prohibited
+-A FORWARD -j REJECT --reject-with icmp-host-prohibited
+COMMIT
+"""
+# A root file system of one program: no image can be pulled where there is no registry.
+BOX = """\
+set -e
+mkdir -p /run/box/bin /run/box/www
+cp /bin/busybox /run/box/bin/
+echo hello from a container >/run/box/www/index.html
+tar -C /run/box -c . | docker import - box >/dev/null
+docker run -d --restart=always --name web -p 8443:80 box /bin/busybox httpd -f -h /www
+"""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """What comes, what asks whether it does its own work, and how it goes."""
+
+    packages: str
+    enter: str
+    own: str
+    leave: str
+    events: dict[str, str] = field(default_factory=dict)
+    stdin: str = ""
+    port: int | None = None  # one that it serves to the world itself
+
+
+def service(name: str) -> dict[str, str]:
+    return {
+        "restart": f"systemctl restart {name}",
+        "stop, start": f"systemctl stop {name}; systemctl start {name}",
+    }
+
+
+NEIGHBOURS = {
+    "nftables": Neighbour(
+        "nftables",
+        "cat >/etc/nftables.conf; systemctl -q enable --now nftables",
+        "nft list table inet mine",
+        "systemctl -q disable --now nftables",
+        {"reload": "systemctl reload nftables", **service("nftables")},
+        stdin=OWN_NFT,
+    ),
+    "ufw": Neighbour(
+        "ufw",
+        "ufw allow 22/tcp; ufw --force enable",
+        "ufw status | grep '^22/tcp *ALLOW' && iptables -S INPUT | grep -e '-P INPUT DROP'",
+        "ufw disable; apt-get -q -y purge ufw;"
+        " for tool in iptables ip6tables; do $tool -F; $tool -X; done",
+        {"reload": "ufw reload", **service("ufw")},
+    ),
+    "firewalld": Neighbour(
+        "firewalld",
+        "systemctl -q enable --now firewalld",
+        "firewall-cmd --state && nft list table inet firewalld",
+        "systemctl -q disable --now firewalld",
+        {"reload": "firewall-cmd --reload", **service("firewalld")},
+    ),
+    "Docker": Neighbour(
+        "docker.io apparmor busybox-static",
+        BOX,
+        "docker inspect -f '{{.State.Running}}' web | grep true",
+        "docker rm -f web; systemctl -q disable --now docker.socket docker containerd",
+        {"reload": "systemctl reload docker", **service("docker.socket docker")},
+        port=8443,
+    ),
+    "fail2ban": Neighbour(
+        "fail2ban python3-systemd iptables",
+        "printf '[sshd]\\nbackend = systemd\\n' >/etc/fail2ban/jail.d/here.conf;"
+        " systemctl restart fail2ban;"
+        " timeout 60 sh -c 'until fail2ban-client set sshd banip 192.0.2.66; do sleep 1; done'",
+        "iptables -S f2b-sshd | grep 192.0.2.66 && iptables -S INPUT | grep f2b-sshd",
+        "systemctl -q disable --now fail2ban",
+        {"reload": "fail2ban-client reload", **service("fail2ban")},
+    ),
+    "Oracle's image": Neighbour(
+        "iptables-persistent",
+        "cat >/etc/iptables/rules.v4; systemctl -q enable netfilter-persistent;"
+        " systemctl restart netfilter-persistent",
+        "iptables -S INPUT | grep REJECT && iptables -S FORWARD | grep REJECT",
+        "rm /etc/iptables/rules.v4; systemctl -q disable --now netfilter-persistent;"
+        " netfilter-persistent flush; apt-get -q -y purge iptables-persistent",
+        {
+            "reload": "systemctl reload-or-restart netfilter-persistent",
+            **service("netfilter-persistent"),
+        },
+        stdin=ORACLE,
+    ),
+}
+COLUMNS = ("beside it", "a port added", "reload", "restart", "stop, start", "reboot", "left again")
+WORKS = "works"
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[dict[str, list[str]]]:
+    """The rows of those that were seen whole; the page takes them."""
+    found: dict[str, list[str]] = {}
+    yield found
+    table.write("adopt.md", "neighbours", ["neighbour", *COLUMNS], list(NEIGHBOURS), found)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
+    """A machine that has what a relay needs, so that each adoption is a short one."""
+    with fresh(tmp_path_factory.mktemp("neighbours")) as made:
+        made.run("apt-get -q update >/dev/null 2>&1")
+        made.run(INSTALL.format("wireguard-tools nftables iptables conntrack curl"))
+        yield made
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: str) -> None:
+    neighbour = NEIGHBOURS[name]
+    cells: dict[str, str] = {}
+
+    def works(column: str, forwarded: bool = True) -> None:
+        eventually(lambda: machine.well(neighbour.own), f"{name}: {column}: its own", within=60)
+        if neighbour.port:
+            port = neighbour.port
+            eventually(lambda: machine.answers(port), f"{name}: {column}: its port", within=60)
+        if forwarded:
+            eventually(lambda: machine.answers(80), f"{name}: {column}: the page", within=150)
+        cells[column] = WORKS
+
+    machine.run(INSTALL.format(neighbour.packages))
+    machine.run(f"{{ {neighbour.enter}\n}} >/dev/null", stdin=neighbour.stdin)
+    try:
+        works("before", forwarded=False)
+        machine.configure()
+        machine.up()
+        machine.house()
+        works("beside it")
+        machine.configure([*FORWARDS, "8444:8080"])
+        machine.up()
+        works("a port added")
+        for column, command in neighbour.events.items():
+            machine.run(f"{{ {command}\n}} >/dev/null")
+            works(column)
+        machine.run("nft delete table ip cgnat-relay")
+        assert not machine.answers(80), "the off-case: it is our rules that forward"
+        machine.run("/usr/local/lib/cgnat-relay/restore all")
+        machine.stack.lab("reset", NAME)
+        eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
+        machine.run("rm -rf /run/house /etc/netns")
+        machine.house()
+        works("reboot")
+        machine.script("house.sh", "gone")
+        machine.destroy()
+        assert not machine.answers(80)
+        works("left again", forwarded=False)
+    finally:
+        machine.run(f"{{ {neighbour.leave}\n}} >/dev/null 2>&1")
+    seen[name] = [cells[column] for column in COLUMNS]
