@@ -23,7 +23,7 @@ TUNNEL_KEYS = (
 )
 TLS_KEYS = ("port",)
 TLS_PORT = 443
-SSH_KEYS = ("port",)
+SSH_KEYS = ("port", "tunnelOnly")
 SSH_PORT = 22
 # RFC 1918. Carriers use 100.64.0.0/10 (RFC 6598) themselves, so it is not offered.
 PRIVATE = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -52,22 +52,23 @@ def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None)
     before = len(faults)
     known(raw, KEYS, "", faults)
     tunnel = _tunnel(raw.get("tunnel"), site.networks, faults)
-    ssh_port = _ssh(raw.get("ssh"), site, faults)
+    ssh = section(raw.get("ssh"), "ssh", SSH_KEYS, faults)
+    ssh_port = _ssh_port(ssh, site, faults)
     drift = flag(raw.get("drift", True), "drift", faults)
     probe = flag(raw.get("probe", False), "probe", faults)
     declared: list[tuple[str, Forward]] = []
     homes, devices = read_peers(
         raw.get("homes"), raw.get("devices"), tunnel.network, declared, faults
     )
+    ssh_by_tunnel = _ssh_by_tunnel(ssh, site, bool(devices), faults)
     _overlaps(declared, tunnel, ssh_port, faults)
     if len(faults) > before:
         return None
-    return Settings(tunnel, homes, devices, ssh_port, drift, probe, site)
+    return Settings(tunnel, homes, devices, ssh_port, drift, probe, site, ssh_by_tunnel)
 
 
-def _ssh(value: object, site: Site, faults: Collector) -> int:
+def _ssh_port(ssh: Mapping[str, object], site: Site, faults: Collector) -> int:
     """The port. The default that Pulumi.yaml gives says nothing of an adopted machine."""
-    ssh = section(value, "ssh", SSH_KEYS, faults)
     port = integer(ssh.get("port", SSH_PORT), "ssh.port", 1, 65535, faults)
     if site.ssh_port is None:
         return port
@@ -75,6 +76,19 @@ def _ssh(value: object, site: Site, faults: Collector) -> int:
         reason = "an adopted machine's SSH stays where it is"
         faults.add("ssh.port", reason, "take it out; vps.port says where that is")
     return site.ssh_port
+
+
+def _ssh_by_tunnel(ssh: Mapping[str, object], site: Site, devices: bool, faults: Collector) -> bool:
+    """Whether SSH is to close to the public."""
+    path = "ssh.tunnelOnly"
+    only = flag(ssh.get("tunnelOnly", False), path, faults)
+    if only and not devices:
+        fix = "add the computer that you administer the relay from to devices"
+        faults.add(path, "no device could log in by the tunnel", fix)
+    if only and not site.guarded:
+        reason = "the machine's own firewall stays in charge, and lets SSH in or not"
+        faults.add(path, reason, "take it out, or set vps.firewall to managed")
+    return only
 
 
 def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector) -> Tunnel:

@@ -6,16 +6,18 @@ away, or a failure to load it, locks nobody out.
 
 from __future__ import annotations
 
+from .family import Family
 from .model import Settings
 
 CHAIN = "RELAY-INPUT"
 
 
-def rules(settings: Settings, version: int) -> str:
+def rules(settings: Settings, version: int, closed: bool = False) -> str:
     """Input for ``iptables-restore --noflush`` (``version`` 4) or ``ip6tables-restore`` (6).
 
     Forwarded ports need no rule here: they are DNATed and never meet INPUT. Where the machine's
-    own firewall stays in charge, the tunnel is let in and nothing else is said.
+    own firewall stays in charge, the tunnel is let in and nothing else is said. ``closed``: SSH is
+    let in from devices alone, and by the tunnel, where WireGuard has seen to the source.
     """
     icmp = "icmp" if version == 4 else "ipv6-icmp"  # for 6 that is neighbour discovery too
     dhcp = "--sport 67 --dport 68" if version == 4 else "-d fe80::/10 --sport 547 --dport 546"
@@ -28,7 +30,10 @@ def rules(settings: Settings, version: int) -> str:
         "-m conntrack --ctstate ESTABLISHED,RELATED",
         f"-p {icmp}",
         f"-p udp {dhcp}",
-        f"-p tcp --dport {settings.ssh_port}",
+        *(
+            f"{caller}-p tcp --dport {settings.ssh_port}"
+            for caller in (_devices(settings, version) if closed else ("",))
+        ),
     ]
     guarded = settings.site.guarded
     accepted = [*whole, *ours] if guarded else ours
@@ -42,3 +47,11 @@ def rules(settings: Settings, version: int) -> str:
             "",
         ]
     )
+
+
+def _devices(settings: Settings, version: int) -> list[str]:
+    """A match for each device."""
+    tunnel = settings.tunnel
+    family = Family.V4 if version == 4 else Family.V6
+    found = (tunnel.address(device, family) for device in settings.devices)
+    return [f"-i {tunnel.interface} -s {address} " for address in found if address is not None]

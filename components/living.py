@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-from .carrier import bundle, command, folder, looking, observing, request, target
+from .carrier import bundle, command, folder, inside, looking, observing, request, target
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
@@ -33,7 +33,7 @@ def carry(
     is what it has said already in this run, if it has.
     """
     wg, lines = settings.tunnel.interface, summary(settings)
-    host = lifted(machine.access)
+    host = lifted(machine.access, settings)
     if not settings.drift:
         drift = pulumi.Output.from_input("")
     elif looked is not None:
@@ -77,7 +77,7 @@ def probe(
 
     return operated(
         f"{name}-probe",
-        pulumi.Output.all(lifted(machine.access), machine.reach).apply(write),
+        pulumi.Output.all(lifted(machine.access, settings), machine.reach).apply(write),
         create=command("diagnose", summary(settings)),
         triggers=[carried.id],
         opts=pulumi.ResourceOptions(parent=parent, depends_on=[carried]),
@@ -101,9 +101,9 @@ def operated(
     )
 
 
-def lifted(access: Access) -> pulumi.Output[dict[str, object]]:
+def lifted(access: Access, settings: Settings) -> pulumi.Output[dict[str, object]]:
     """How a machine is entered, once it is known; secret."""
-    return pulumi.Output.secret(pulumi.Output.all(**access.fields()))
+    return pulumi.Output.secret(pulumi.Output.all(**access.fields(), **inside(settings)))
 
 
 def seen(

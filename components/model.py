@@ -240,7 +240,8 @@ class Settings:
     """A whole relay: what the config says, after every check.
 
     ``drift``: whether each preview asks the machine what has become of it. ``probe``: whether an
-    update dials each forward in the end.
+    update dials each forward in the end. ``ssh_by_tunnel``: whether SSH closes to the public once a
+    device has come by the tunnel.
     """
 
     tunnel: Tunnel
@@ -250,6 +251,7 @@ class Settings:
     drift: bool = True
     probe: bool = False
     site: Site = Site()
+    ssh_by_tunnel: bool = False
 
     @property
     def peers(self) -> tuple[Peer, ...]:

@@ -67,7 +67,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
         packages=PACKAGES + updates + (TLS_PACKAGES if tls else ()),
         parts=(
             _base(settings),
-            _firewall(settings),
+            _firewall(settings, keys),
             Part(
                 "tunnel",
                 (File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),),
@@ -100,7 +100,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
     )
 
 
-def _firewall(settings: Settings) -> Part:
+def _firewall(settings: Settings, keys: RelayKeys) -> Part:
     tunnel = settings.tunnel
     ports = [f"{tunnel.port}/udp", *([f"{tunnel.tls}/tcp"] if tunnel.tls is not None else [])]
     return Part(
@@ -110,6 +110,7 @@ def _firewall(settings: Settings) -> Part:
             File("/etc/cgnat-relay/firewall.v6", firewall.rules(settings, 6)),
             File("/etc/cgnat-relay/ports", "".join(f"{port}\n" for port in ports)),
             File("/etc/cgnat-relay/interface", f"{tunnel.interface}\n"),
+            *(_closed(settings, keys) if settings.ssh_by_tunnel else ()),
             _static("firewall", f"{LIB}/firewall", "0755"),
             _static("restore", f"{LIB}/restore", "0755"),
             _static("cgnat-relay-firewall.service", f"{UNITS}/cgnat-relay-firewall.service"),
@@ -122,6 +123,16 @@ def _firewall(settings: Settings) -> Part:
                 "neighbour-reload.conf", f"{UNITS}/nftables.service.d/51-cgnat-relay-reload.conf"
             ),
         ),
+    )
+
+
+def _closed(settings: Settings, keys: RelayKeys) -> tuple[File, ...]:
+    """What is loaded instead once one of the devices has come, each told by its public key."""
+    devices = "".join(f"{keys.peers[device.name].public}\n" for device in settings.devices)
+    return (
+        File("/etc/cgnat-relay/closed.v4", firewall.rules(settings, 4, closed=True)),
+        File("/etc/cgnat-relay/closed.v6", firewall.rules(settings, 6, closed=True)),
+        File("/etc/cgnat-relay/devices", devices),
     )
 
 

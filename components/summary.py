@@ -10,6 +10,8 @@ from .model import Device, Forward, Home, Reach, Settings, Traffic, Tunnel
 def summary(settings: Settings) -> tuple[str, ...]:
     """A line for the tunnel and for each home, forward and device; public."""
     lines = [_tunnel(settings.tunnel)]
+    if settings.ssh_by_tunnel:
+        lines.append("ssh by the tunnel alone")
     for home in settings.homes:
         lines.append(_home(home))
         lines += [_forward(home, forward) for forward in home.forwards]
@@ -41,6 +43,8 @@ def _key(line: str) -> str:
 
 
 def _cost(key: str) -> str:
+    if key.startswith("ssh "):
+        return ""
     if key == "tunnel":
         return " (the tunnel restarts: homes dial anew, which takes them up to two minutes)"
     return " (what is connected through it ends)"

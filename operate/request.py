@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .doctor import Target
 from .errors import OperateError
 
+CONNECT, CONNECT_INSIDE = 10, 5
 HERE = ("address", "user", "hostKey")
 
 
@@ -20,6 +21,8 @@ class Host:
     ``host_key`` is the one line to pin (``ssh-ed25519 AAAA…``). ``key`` is the text of a private
     key, ``key_file`` the path of one; without either, the user's agent is asked. ``password`` is
     for sudo, where the user is not root. ``patience``: seconds until SSH must answer at all.
+    ``inside`` is its address in the tunnel, where it may let in nobody else, ``inside_first``
+    whether to try that before the other. ``connect``: seconds for one try.
     """
 
     address: str
@@ -30,6 +33,25 @@ class Host:
     key_file: str | None = None
     password: str | None = field(default=None, repr=False)
     patience: float = 0
+    inside: str | None = None
+    inside_port: int = 22
+    inside_first: bool = False
+    connect: int = CONNECT
+
+    def by_tunnel(self) -> Host | None:
+        """The same, entered by the tunnel alone."""
+        if self.inside is None:
+            return None
+        to = replace(self, address=self.inside, port=self.inside_port, inside=None)
+        return replace(to, connect=CONNECT_INSIDE, patience=0)
+
+    def ways(self) -> list[Host]:
+        """Each way to enter it, in the order to be tried."""
+        given = replace(self, inside=None)
+        by_tunnel = self.by_tunnel()
+        if by_tunnel is None:
+            return [given]
+        return [by_tunnel, given] if self.inside_first else [given, by_tunnel]
 
     @property
     def name(self) -> str:
@@ -78,4 +100,7 @@ def _host(raw: Mapping[str, Any]) -> Host:
         key_file=raw.get("keyFile"),
         password=raw.get("password"),
         patience=float(raw.get("patience", 0)),
+        inside=raw.get("inside"),
+        inside_port=int(raw.get("insidePort", 22)),
+        inside_first=bool(raw.get("insideFirst", False)),
     )

@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OperateError
-from .request import Host
+from .request import CONNECT, Host
 
-CONNECT = 10  # seconds for one try
 PAUSE = 1.0  # seconds between two tries
 ALIVE = (5, 6)  # seconds between signs of life, and how many may stay out
 BEGIN = "cgnat-relay"  # the line after which standard input is the caller's
@@ -104,17 +103,22 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
 
 
 def patiently(host: Host, script: str, stdin: str, patience: float | None = None) -> str:
-    """The same, tried anew for ``host.patience`` seconds while no connection can be made."""
+    """The same by any way in, tried anew for ``host.patience`` seconds while there is none."""
     deadline = time.monotonic() + (host.patience if patience is None else patience)
     while True:
-        began = time.monotonic()
-        try:
-            return run(host, script, stdin)
-        except LostError:
-            # One that lasted has begun its work: that is not to be done twice behind one's back.
-            if time.monotonic() >= deadline or time.monotonic() - began > 2 * CONNECT:
-                raise
-            time.sleep(PAUSE)
+        lost: list[LostError] = []
+        for way in host.ways():
+            began = time.monotonic()
+            try:
+                return run(way, script, stdin)
+            except LostError as error:
+                # One that lasted has begun its work, which is not to be done twice unasked.
+                if time.monotonic() - began > 2 * CONNECT:
+                    raise
+                lost.append(error)
+        if time.monotonic() >= deadline:
+            raise LostError("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
+        time.sleep(PAUSE)
 
 
 def _command(host: Host, key: str | None, known: str, words: str) -> list[str]:
@@ -133,7 +137,7 @@ def _command(host: Host, key: str | None, known: str, words: str) -> list[str]:
         "ControlMaster": "no",
         "ControlPath": "none",
         "ClearAllForwardings": "yes",
-        "ConnectTimeout": str(CONNECT),
+        "ConnectTimeout": str(host.connect),
         "ServerAliveInterval": str(interval),
         "ServerAliveCountMax": str(count),
         "LogLevel": "ERROR",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import doctor, remote, ssh
 from .errors import OperateError
 from .request import Request
 
+INSIDE = "is this computer one of the relay's devices, with its tunnel up?"
 CONFIRM = 45  # seconds for a new connection; the machine takes the change back after 60
 FORGET = "CGNAT_RELAY_FORGET"
 
@@ -23,18 +25,25 @@ def bring(request: Request, say: Say) -> None:
     began = time.monotonic()
     said = ssh.patiently(host, remote.bring(interface), request.bundle)
     told = dict(line.partition(" ")[::2] for line in said.splitlines())
+    if told.get("ssh") == "waits":
+        say("SSH stays open to the public until a device has come; the next update closes it")
     if "unconfirmed" not in told:
         say("as planned; nothing was changed")
         return
     say(f"brought {told.get('touched', '').strip()} in {time.monotonic() - began:.1f} s")
+    token = f"{told['unconfirmed']}\n"
+    by_tunnel = host.by_tunnel() if told.get("ssh") == "tunnel" else None
+    # As it will be entered from now on, and no other way.
+    way = by_tunnel or replace(host, inside=None)
     try:
-        ssh.patiently(host, remote.confirm(interface), f"{told['unconfirmed']}\n", CONFIRM)
+        ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
     except ssh.LostError as lost:
         raise OperateError(
             f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
             f" the machine takes it back by itself within a minute: {lost}"
+            + (f"; {INSIDE}" if by_tunnel else "")
         ) from None
-    say("confirmed over a new connection")
+    say(f"confirmed over a new connection{', by the tunnel' if by_tunnel else ''}")
 
 
 def look(request: Request, say: Say) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,77 +15,23 @@ import pytest
 from components.carrier import bundle, looking, observing, request
 from components.plan import HostPlan
 
-from ..relay_stack import ROOT, ProcessWatch
-from ..sshd import sshd_program
+from ..relay_stack import ProcessWatch
 from ..waiting import eventually
 from . import living
 from .conftest import RELAY, Lab, make
-from .living import BIN, FINE
+from .door import OPERATE, Door, opened
+from .living import FINE
 from .topology import internet
-
-PORT = 2222
-OPERATE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "operate"]
-
-
-@dataclass
-class Door:
-    """The relay's sshd, and the keys that open it."""
-
-    lab: Lab
-    keys: dict[str, str] = field(repr=False)
-    log: Path
-
-    def host(self, **other: Any) -> dict[str, object]:
-        """How it is entered, as ``operate`` reads it."""
-        found = {
-            "address": RELAY,
-            "port": PORT,
-            "user": "root",
-            "hostKey": self.keys["host.pub"],
-            "key": self.keys["user"],
-        }
-        return found | other
-
-    def operate(self, verb: str, given: str, **other: Any) -> subprocess.CompletedProcess[str]:
-        """A verb, from where the client is."""
-        words = self.lab.net["client"].argv([*OPERATE, verb])
-        asked = request(self.host(**other), "wg0", given)
-        return subprocess.run(
-            words, input=asked, capture_output=True, text=True, timeout=120, check=False
-        )
-
-    def connections(self) -> int:
-        """How often somebody was let in."""
-        return self.log.read_text().count("Accepted publickey")
 
 
 @pytest.fixture(scope="module")
 def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("door")
-    for name in ("host", "user", "other"):
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name)]
-        subprocess.run(words, check=True)
-    keys = {p.name: p.read_text() for p in folder.iterdir()}
-    (folder / "config").write_text(
-        f"Port {PORT}\nHostKey {folder}/host\nPidFile none\nAuthorizedKeysFile {folder}/user.pub\n"
-        "StrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-        f"SetEnv PATH={BIN}:/usr/sbin:/usr/bin:/sbin:/bin\n"
-    )
     with internet(wg_env) as net:
         lab = make(net)
         lab.relay_up()
         lab.home_up()
         lab.serve("home", 8081)
-        living.stand_in(lab)
-        # In the relay's own /run, where its WireGuard can be asked.
-        program = sshd_program(folder)[-1]
-        net["relay"].run("mkdir -p /run/sshd")
-        net["relay"].run(f"mount --bind {folder}/passwd /etc/passwd")
-        words = [program, "-D", "-E", str(folder / "log"), "-f", f"{folder}/config"]
-        net["relay"].start(words)
-        log = folder / "log"
-        eventually(lambda: log.exists() and "listening" in log.read_text(), "sshd")
-        yield Door(lab, keys, log)
+        yield opened(lab, tmp_path_factory.mktemp("door"))
 
 
 def plan(lab: Lab, *forwards: str) -> HostPlan:

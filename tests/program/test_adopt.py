@@ -93,6 +93,19 @@ def test_how_it_is_entered_is_secret(program: Program, asked: list[dict[str, Any
                 assert is_secret(value), f"{name}.{key}"
 
 
+def test_by_the_tunnel_alone(program: Program, asked: list[dict[str, Any]]) -> None:
+    """It is entered there first, and closes only where the relay says what may reach it."""
+    config = {"homes": HOMES, "devices": ["laptop"], "ssh": {"tunnelOnly": True}}
+    vps = {**VPS, "port": 2222}
+    run = program({**config, "vps": {**vps, "firewall": "managed"}})
+    host = json.loads(plain(run.recorder.resources["relay-plan"].inputs["stdin"]))["host"]
+    assert (host["inside"], host["insidePort"]) == ("172.16.0.1", 2222)
+    assert (host["address"], host["port"]) == ("203.0.113.7", 2222)
+    assert asked[0]["host"] == host
+    with pytest.raises(ConfigError, match=r"ssh\.tunnelOnly: the machine's own firewall stays"):
+        program({**config, "vps": vps})
+
+
 def test_its_ssh_port_is_taken(program: Program, asked: list[dict[str, Any]]) -> None:
     homes = [{"name": "home", "forwards": ["2222:22"]}]
     with pytest.raises(ConfigError, match="2222 is the relay's SSH port"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
 import pytest
 
@@ -54,6 +54,23 @@ def test_answers_come_first() -> None:
     chain = [r for r in rules.filter_rules(samples.settings()).splitlines() if r[:2] == "-A"]
     assert "ESTABLISHED,RELATED" in chain[0]
     assert "REJECT" in chain[-1]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_closed_to_the_public_ssh_lets_devices_in(version: int) -> None:
+    given = samples.settings(devices=["laptop", {"name": "phone", "ipv6": False}])
+    settings = given.drawn(IPv6Network("fd00:1:2:3::/64"))
+    chain = firewall.rules(settings, version, closed=True).splitlines()
+    ssh = [rule for rule in chain if "--dport 22 " in rule]
+    devices = [d for d in settings.devices if version == 4 or d.ipv6]
+    family = Family.V4 if version == 4 else Family.V6
+    addresses = [settings.tunnel.address(device, family) for device in devices]
+    start = "-A RELAY-INPUT -i wg0 -s"
+    assert ssh == [f"{start} {a} -p tcp --dport 22 -j ACCEPT" for a in addresses]
+    assert len(ssh) == (2 if version == 4 else 1)
+    rest = [rule for rule in chain if rule not in ssh]
+    both = firewall.rules(settings, version).splitlines()
+    assert rest == [rule for rule in both if "--dport 22 " not in rule]
 
 
 @pytest.mark.parametrize("version", [4, 6])

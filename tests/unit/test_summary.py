@@ -47,6 +47,9 @@ def test_no_option_is_silent() -> None:
     ):
         homes = [HOME | {"forwards": ["80:8080"]}]
         assert lines(homes=homes, tunnel=tunnel) != lines(homes=homes), tunnel
+    closed = lines(devices=["phone"], ssh={"tunnelOnly": True})
+    assert list(changes(plain, closed)) == ["adds ssh by the tunnel alone"]
+    assert list(changes(closed, plain)) == ["removes ssh by the tunnel alone"]
 
 
 def test_changes_are_told_with_what_they_cut() -> None:

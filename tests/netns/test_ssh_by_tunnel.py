@@ -1,0 +1,136 @@
+"""SSH closes to the public once a device has come, and lets in who comes by the tunnel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.carrier import bundle, inside, looking
+
+from . import living
+from .conftest import Lab, make
+from .door import PORT, Door, opened
+from .living import BIN, FINE
+from .topology import internet
+
+TUNNEL = "172.16.0.1"
+ONLY = {"ssh": {"port": PORT, "tunnelOnly": True}}
+FORWARDS = ["91:8081/tcp"]
+# Its own files, under an overlay; what is mounted in /etc already stays in sight.
+OWN = """set -eu
+mount -t tmpfs none /mnt
+mkdir /mnt/kept
+mount --bind /etc/wireguard /mnt/kept
+for folder in etc usr; do
+	mkdir /mnt/$folder /mnt/work-$folder
+	layers=lowerdir=/$folder,upperdir=/mnt/$folder,workdir=/mnt/work-$folder
+	mount -t overlay none -o $layers /$folder
+done
+mount --bind /mnt/kept /etc/wireguard
+mkdir -p /etc/cgnat-relay /usr/local/lib/cgnat-relay
+"""
+SYSTEMCTL = """#!/bin/sh
+case "$*" in
+"stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
+"start cgnat-relay-firewall.service") /usr/local/lib/cgnat-relay/firewall up ;;
+*" ssh.service") ;;
+*) exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def door(wg_env: dict[str, str], tmp_path: Path) -> Iterator[Door]:
+    """A relay whose firewall is up and lets SSH in; nobody has come yet."""
+    with internet(wg_env) as net:
+        lab = make(net, {"devices": ["laptop"], **ONLY})
+        lab.relay_up()
+        lab.home_up()
+        lab.serve("home", 8081)
+        net["relay"].run(["sh", "-c", OWN])
+        made = opened(lab, tmp_path)
+        net["relay"].write(f"{BIN}/systemctl", SYSTEMCTL)
+        yield made
+
+
+def carried(lab: Lab, *forwards: str, only: bool = True) -> str:
+    """The bundle of a plan with its firewall; setup and check would ask this machine's systemd."""
+    whole: dict[str, Any] = {"devices": ["laptop"], "ssh": {"port": PORT, "tunnelOnly": only}}
+    homes = [{"name": "home", "forwards": [*forwards]}]
+    plan = living.plan(lab, homes, "firewall", "peers", "rules", **whole)
+    return bundle(plan, replaced={"check": FINE, "setup": ":"})
+
+
+def reaches(door: Door, at: str, to: str) -> bool:
+    """Whether SSH answers there at all."""
+    words = ["timeout", "3", "bash", "-c", f"head -c 4 </dev/tcp/{to}/{PORT}"]
+    return door.lab.net[at].run(words, check=False) == "SSH-"
+
+
+def entry(door: Door, only: bool = True) -> dict[str, Any]:
+    return inside(replace(door.lab.settings, ssh_by_tunnel=only))
+
+
+def changed(door: Door, at: str) -> list[str]:
+    said = door.operate("look", looking(), at, **entry(door))
+    return list(json.loads(said.stdout)["changed"])
+
+
+def test_it_waits_for_a_device_and_then_closes(door: Door) -> None:
+    lab, public = door.lab, door.lab.address
+    assert entry(door) == {"inside": TUNNEL, "insidePort": PORT, "insideFirst": True}
+    done = door.operate("bring", carried(lab, *FORWARDS), **entry(door))
+    assert done.returncode == 0, done.stderr
+    assert "SSH stays open to the public until a device has come" in done.stderr
+    assert reaches(door, "client", public)
+    assert changed(door, "client") == []
+
+    lab.device_up("laptop", host="laptop")
+    assert changed(door, "client") == ["firewall ssh-by-tunnel"]
+    done = door.operate("bring", carried(lab, *FORWARDS), "laptop", **entry(door))
+    assert done.returncode == 0, done.stderr
+    assert "confirmed over a new connection, by the tunnel" in done.stderr
+    assert not reaches(door, "client", public)
+    assert not reaches(door, "laptop", public)
+    assert reaches(door, "laptop", TUNNEL)
+    assert not reaches(door, "home", TUNNEL), "a home is no device"
+    assert changed(door, "laptop") == []
+    assert lab.call("tcp", 91) == "203.0.113.9", "what is forwarded stays"
+
+    # It stays closed when nobody is in the tunnel, and what changes comes by it.
+    done = door.operate("bring", carried(lab, *FORWARDS, "92:8081/tcp"), "laptop", **entry(door))
+    assert done.returncode == 0, done.stderr
+    assert lab.call("tcp", 92) == "203.0.113.9"
+    outside = door.operate("bring", carried(lab), **entry(door))
+    assert outside.returncode == 1
+    assert TUNNEL in outside.stderr
+    assert public in outside.stderr
+
+    # The off-case: without the option it is open again. It is entered by the tunnel once more.
+    plan = carried(lab, *FORWARDS, only=False)
+    done = door.operate("bring", plan, "laptop", **entry(door, only=False))
+    assert done.returncode == 0, done.stderr
+    assert reaches(door, "client", public)
+
+
+def test_who_is_not_in_the_tunnel_locks_nobody_out(door: Door) -> None:
+    """Another device has come; the computer that brings the plan is none."""
+    lab, public = door.lab, door.lab.address
+    done = door.operate("bring", carried(lab, "92:8081/tcp"), **entry(door))
+    assert done.returncode == 0, done.stderr
+    lab.device_up("laptop", host="laptop")
+    done = door.operate("bring", carried(lab, *FORWARDS), **entry(door))
+    assert done.returncode == 1
+    assert "no new connection could be made" in done.stderr
+    assert "is this computer one of the relay's devices" in done.stderr
+    assert not reaches(door, "client", public), "until the minute is over"
+    living.time_is_up(lab)
+    assert reaches(door, "client", public)
+    assert lab.call("tcp", 91) == "", "all of the change is taken back"
+    assert lab.call("tcp", 92) == "203.0.113.9"
+    assert "ssh-closed" not in lab.net["relay"].run("ls /etc/cgnat-relay")
