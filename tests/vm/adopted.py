@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Adopted:
     reach: str = ""
     host_key: str = ""
     opened: dict[str, str] = field(default_factory=dict)
+    seen: str = field(default="", repr=False)
 
     def boot(self) -> None:
         """Power on, with a user who may use sudo."""
@@ -60,6 +62,21 @@ class Adopted:
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """A shell command as root, whatever the network does."""
         return self.stack.inside(NAME, command, check=check, stdin=stdin)
+
+    @contextmanager
+    def watched(self) -> Iterator[list[str]]:
+        """Meanwhile, the command line and the environment of every process on the machine."""
+        found: list[str] = []
+        every = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+        loop = f"while [ -e /run/watching ]; do {every} >>/run/watched; sleep 0.3; done"
+        last = "sort -u /run/watched >/run/seen.new; mv /run/seen.new /run/seen; rm /run/watched"
+        there = shlex.quote(f"{loop}; {last}")
+        self.run(f"touch /run/watching; setsid sh -c {there} >/dev/null 2>&1 &")
+        try:
+            yield found
+        finally:
+            until = "until [ -e /run/seen ]; do sleep 0.1; done"
+            found.append(self.run(f"rm /run/watching; {until}; cat /run/seen; rm /run/seen"))
 
     def well(self, command: str) -> bool:
         """Whether a command ends well."""

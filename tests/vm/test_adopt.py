@@ -41,8 +41,9 @@ def ours(bare: Adopted, before: list[str], watch: ProcessWatch) -> Adopted:
     """Adopted, with a home."""
     assert before
     bare.configure()
-    with watch:
+    with watch, bare.watched() as there:
         said = bare.up()
+    bare.seen = "".join(there)
     assert "confirmed over a new connection" in said
     bare.house()
     return bare
@@ -116,6 +117,9 @@ def test_no_secret_was_in_a_command_line_or_an_environment(
     assert "sh $new/apply bring" in seen, "the off-case: the update was watched"
     for secret in {PASSWORD, *ours.stack.keys()}:
         assert secret not in seen
+    assert "apply bring" in ours.seen, "the off-case: the machine was watched"
+    for secret in {PASSWORD, *ours.stack.keys()}:
+        assert secret not in ours.seen
     there = ours.run("cat /var/log/auth.log /root/.bash_history 2>/dev/null; journalctl -q -o cat")
     assert "COMMAND=/usr/bin/sh -c" in there, "the off-case: sudo's own log"
     for secret in {PASSWORD, *ours.stack.keys()}:
