@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ..vm import table
+from .. import table
 
 PAGE = "before\n<!-- it: begin -->\n<!-- it: end -->\nafter\n"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from .. import table
 from ..waiting import eventually
-from . import table
 from .adopted import BOOT, NAME, UNFINISHED, Adopted, fresh
 
 pytestmark = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")

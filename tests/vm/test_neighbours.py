@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from .. import table
 from ..waiting import eventually
-from . import table
 from .adopted import BOOT, FORWARDS, NAME, Adopted, fresh
 
 pytestmark = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")

@@ -5,15 +5,12 @@ python -m tests.netns.matrix.table    writes it there anew
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
+from ...table import DOCS, between, markdown
 from .agent import CLOSED, PROHIBITED, SILENCE
 from .probes import FORWARDS, REST
 from .rows import MODES, SEEN, Probe, Row
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "traffic.md"
-BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
+PAGE = DOCS / "traffic.md"
 REFUSED = {
     SILENCE: "no answer",
     PROHIBITED: "refused by the relay (ICMP)",
@@ -30,9 +27,9 @@ def render() -> str:
     rest = [(row.traffic, cell(row.cells[""]), *proofs(row)) for row in REST]
     return "\n".join(
         [
-            *_table(HEADS, forwards),
+            *markdown(HEADS, forwards),
             "",
-            *_table(("traffic", "whatever the mode", "probes", "deeper test"), rest),
+            *markdown(("traffic", "whatever the mode", "probes", "deeper test"), rest),
         ]
     )
 
@@ -62,22 +59,15 @@ def proofs(row: Row) -> tuple[str, str]:
     return ", ".join(f"`{name}`" for name in names), ", ".join(tests)
 
 
-def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    heads = tuple(heads)
-    lines = [heads, ("---",) * len(heads), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
 def block(page: str) -> str:
-    """What stands between the markers."""
-    return page.partition(BEGIN)[2].partition(END)[0].strip("\n")
+    """What stands between the comments."""
+    return between(page, "matrix")[1].strip("\n")
 
 
 def main() -> None:
     """Write the tables into the page."""
-    page = PAGE.read_text()
-    head, _, rest = page.partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n{render()}\n{END}{rest.partition(END)[2]}")
+    head, _, tail = between(PAGE.read_text(), "matrix")
+    PAGE.write_text(f"{head}{render()}\n{tail}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
-"""A table of what was seen, in a page of the docs, between two comments with its name.
-
-Each row has the day when it was seen whole, so that a part of them can be seen anew.
-"""
+"""Tables that tests write into the docs, each between two comments with its name."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def between(page: str, name: str) -> tuple[str, str, str]:
@@ -22,10 +19,16 @@ def between(page: str, name: str) -> tuple[str, str, str]:
     return head + begin, table, end + tail
 
 
-def rows(table: str) -> dict[str, list[str]]:
+def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A table's lines."""
+    heads = list(heads)
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
+
+
+def cells(table: str) -> dict[str, list[str]]:
     """The cells of each row by its first, without the heads."""
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
-    return {cells[0]: cells[1:] for cells in lines[2:]}
+    return {first: rest for first, *rest in lines[2:]}
 
 
 def update(
@@ -35,12 +38,16 @@ def update(
     order: Sequence[str],
     seen: Mapping[str, Sequence[str]],
 ) -> str:
-    """The page with the rows that were seen today; the first of ``columns`` heads their names."""
+    """The page with the rows that were seen today; the first of ``columns`` heads their names.
+
+    Each row has the day when it was seen whole, so that a part of them can be seen anew.
+    """
     head, table, tail = between(page, name)
-    found = rows(table) | {row: [*cells, time.strftime("%Y-%m-%d")] for row, cells in seen.items()}
-    heads = [*columns, "seen"]
-    lines = [heads, ["---"] * len(heads), *([row, *found[row]] for row in order if row in found)]
-    return head + "".join(f"| {' | '.join(line)} |\n" for line in lines) + tail
+    today = time.strftime("%Y-%m-%d")
+    found = cells(table) | {row: [*rest, today] for row, rest in seen.items()}
+    rows = [[row, *found[row]] for row in order if row in found]
+    lines = markdown([*columns, "seen"], rows) if rows else []
+    return head + "".join(f"{line}\n" for line in lines) + tail
 
 
 def write(
