@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.carrier import bundle, inside, looking
+from components.carrier import bundle, looking
+from components.machine import inside
 
 from . import living
 from .conftest import Lab, make

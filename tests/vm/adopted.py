@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import urllib.request
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ..relay_stack import Stack
 from ..waiting import eventually
@@ -22,6 +25,7 @@ FORWARDS = ["80:8080", "5353:5353/udp"]
 PASSWORD = "correct horse"  # noqa: S105 - of a VM that lives for a test
 UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
 BOOT = 400
+MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
 
 
 @dataclass
@@ -82,6 +86,15 @@ class Adopted:
         """Whether a command ends well."""
         said = self.run(f"{{ {command}; }} >/dev/null 2>&1 && echo well || :")
         return said.strip() == "well"
+
+    def install(self, packages: str) -> None:
+        """Debian's own."""
+        apt = "apt-get -q -y --no-install-recommends install"
+        self.run(f"export DEBIAN_FRONTEND=noninteractive; {apt} {packages} >/dev/null 2>&1")
+
+    def under_way(self) -> bool:
+        """Whether a change has begun that is neither confirmed nor taken back."""
+        return self.well(f"[ -d {UNFINISHED} ]")
 
     def script(self, name: str, *words: str, stdin: str = "") -> str:
         """One of the scripts beside this file."""

@@ -11,6 +11,7 @@ if [ "${1-}" = gone ]; then
 	rmdir --ignore-fail-on-non-empty /etc/netns
 	exit
 fi
+rm -rf $folder /etc/netns/house # what a reboot has left
 mkdir -p $folder/page /etc/netns/house
 umask 077
 cat >$folder/wg9.conf

@@ -6,7 +6,6 @@ its own work to do: what it does for itself is asked as well as what the relay f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,14 +13,10 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, NAME, Adopted, fresh
+from .adopted import BOOT, FORWARDS, MATRIX, NAME, Adopted, fresh
 
-pytestmark = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
+pytestmark = MATRIX
 
-INSTALL = (
-    "export DEBIAN_FRONTEND=noninteractive; "
-    "apt-get -q -y --no-install-recommends install {} >/dev/null 2>&1"
-)
 # Debian's own file begins like this one.
 OWN_NFT = """\
 flush ruleset
@@ -145,7 +140,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
     """A machine that has what a relay needs, so that each adoption is a short one."""
     with fresh(tmp_path_factory.mktemp("neighbours")) as made:
         made.run("apt-get -q update >/dev/null 2>&1")
-        made.run(INSTALL.format("wireguard-tools nftables iptables conntrack curl"))
+        made.install("wireguard-tools nftables iptables conntrack curl")
         yield made
 
 
@@ -163,7 +158,7 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
             eventually(lambda: machine.answers(80), f"{name}: {column}: the page", within=150)
         cells[column] = WORKS
 
-    machine.run(INSTALL.format(neighbour.packages))
+    machine.install(neighbour.packages)
     machine.run(f"{{ {neighbour.enter}\n}} >/dev/null", stdin=neighbour.stdin)
     try:
         works("before", forwarded=False)
@@ -182,7 +177,6 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
         machine.run("/usr/local/lib/cgnat-relay/restore all")
         machine.stack.lab("reset", NAME)
         eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
-        machine.run("rm -rf /run/house /etc/netns")
         machine.house()
         works("reboot")
         machine.script("house.sh", "gone")
