@@ -18,7 +18,7 @@ from typing import Any
 
 import pulumi
 
-from .carrier import PROJECT, inside, looking, request
+from .carrier import PROJECT, looking, request
 from .faults import Collector, shown
 from .first_boot import Form
 from .machine import Access, Facts, Machine, Order
@@ -77,8 +77,7 @@ class Adopt:
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]
-        host = {**self.access.fields(), **inside(settings)}
-        asked = request(host, settings.tunnel.interface, looking(terms))
+        asked = request(self.access.fields(settings), settings.tunnel.interface, looking(terms))
         found = ask(asked)
         if not found["reached"]:
             cause, _, fix = str(found["why"]).partition("; ")

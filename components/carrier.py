@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .model import Forward, Home, Settings
+from .model import Forward, Home
 from .plan import STATIC, File, HostPlan
 
 SCRIPTS = ("apply", "check", "flows", "restore", "setup", "state", "undo")  # that bring a plan
@@ -40,20 +40,6 @@ def request(
     """The JSON that ``operate`` reads; it holds private keys. ``host``: see ``operate.request``."""
     asked = {"host": host, "interface": interface, "bundle": bundle}
     return json.dumps(asked | ({"targets": [*targets]} if targets else {}))
-
-
-def inside(settings: Settings) -> dict[str, object]:
-    """How a machine is entered by the tunnel, for ``request``: a device may be the one who does.
-
-    Where SSH closes to the public that is tried first. Else last: it may be closed still.
-    """
-    if not settings.devices:
-        return {}
-    return {
-        "inside": str(settings.tunnel.relay),
-        "insidePort": settings.ssh_port,
-        "insideFirst": settings.ssh_by_tunnel,
-    }
 
 
 def target(home: Home, forward: Forward, reach: str) -> dict[str, object]:

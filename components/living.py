@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
-from .carrier import bundle, command, folder, inside, looking, observing, request, target
+from .carrier import bundle, command, folder, looking, observing, request, target
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
@@ -103,7 +103,7 @@ def operated(
 
 def lifted(access: Access, settings: Settings) -> pulumi.Output[dict[str, object]]:
     """How a machine is entered, once it is known; secret."""
-    return pulumi.Output.secret(pulumi.Output.all(**access.fields(), **inside(settings)))
+    return pulumi.Output.secret(pulumi.Output.all(**access.fields(settings)))
 
 
 def seen(

@@ -52,8 +52,8 @@ class Access:
     password: pulumi.Input[str] | None = field(default=None, repr=False)
     patience: int = 0
 
-    def fields(self) -> dict[str, pulumi.Input[object]]:
-        """What there is of it, as ``operate.request`` reads it."""
+    def fields(self, settings: Settings) -> dict[str, pulumi.Input[object]]:
+        """What there is of it, with the way by the tunnel, as ``operate.request`` reads it."""
         found = {
             "address": self.address,
             "user": self.user,
@@ -63,8 +63,23 @@ class Access:
             "keyFile": self.key_file,
             "password": self.password,
             "patience": self.patience,
+            **inside(settings),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def inside(settings: Settings) -> dict[str, object]:
+    """How a machine is entered by the tunnel: a device may be the one who does.
+
+    Where SSH closes to the public that is tried first. Else last: it may be closed still.
+    """
+    if not settings.devices:
+        return {}
+    return {
+        "inside": str(settings.tunnel.relay),
+        "insidePort": settings.ssh_port,
+        "insideFirst": settings.ssh_by_tunnel,
+    }
 
 
 @dataclass(frozen=True)
