@@ -12,6 +12,7 @@ import pytest
 
 from components.carrier import bundle, looking
 from components.machine import inside
+from operate import remote
 
 from . import living
 from .conftest import Lab, make
@@ -39,10 +40,11 @@ SYSTEMCTL = """#!/bin/sh
 case "$*" in
 "stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
 "start cgnat-relay-firewall.service") /usr/local/lib/cgnat-relay/firewall up ;;
-*" ssh.service") ;;
 *) exit 1 ;;
 esac
 """
+SSHD = '*" ssh.service") echo "$*" >>/run/sshd-asked ;;\n'
+PARTS = ("firewall", "peers", "rules")
 
 
 @pytest.fixture
@@ -59,11 +61,11 @@ def door(wg_env: dict[str, str], tmp_path: Path) -> Iterator[Door]:
         yield made
 
 
-def carried(lab: Lab, *forwards: str, only: bool = True) -> str:
+def carried(lab: Lab, *forwards: str, only: bool = True, parts: tuple[str, ...] = PARTS) -> str:
     """The bundle of a plan with its firewall; setup and check would ask this machine's systemd."""
     whole: dict[str, Any] = {"devices": ["laptop"], "ssh": {"port": PORT, "tunnelOnly": only}}
     homes = [{"name": "home", "forwards": [*forwards]}]
-    plan = living.plan(lab, homes, "firewall", "peers", "rules", **whole)
+    plan = living.plan(lab, homes, *parts, **whole)
     return bundle(plan, replaced={"check": FINE, "setup": ":"})
 
 
@@ -135,3 +137,39 @@ def test_who_is_not_in_the_tunnel_locks_nobody_out(door: Door) -> None:
     assert lab.call("tcp", 91) == "", "all of the change is taken back"
     assert lab.call("tcp", 92) == "203.0.113.9"
     assert "ssh-closed" not in lab.net["relay"].run("ls /etc/cgnat-relay")
+
+
+def test_a_device_that_comes_during_a_change_is_not_overlooked(door: Door) -> None:
+    """What settles then is a plan that leaves SSH open: the next look says that it can close."""
+    lab = door.lab
+    said = living.run(lab, remote.bring("wg0"), stdin=carried(lab, *FORWARDS))
+    assert "ssh waits\n" in said
+    lab.device_up("laptop", host="laptop")
+    living.confirm(lab, said.split()[-1])
+    assert changed(door, "client") == ["firewall ssh-by-tunnel"]
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["an adopted machine's", "the relay's own"])
+def test_sshd_reads_its_files_anew_only_where_one_is_ours(door: Door, ours: bool) -> None:
+    relay = door.lab.net["relay"]
+    relay.write(f"{BIN}/systemctl", SYSTEMCTL.replace("*) exit", SSHD + "*) exit"))
+    plan = carried(door.lab, *FORWARDS, parts=("base", *PARTS) if ours else PARTS)
+    done = door.operate("bring", plan, **entry(door))
+    assert done.returncode == 0, done.stderr
+    asked = "try-reload-or-restart ssh.service\n" if ours else ""
+    assert relay.run(["sh", "-c", "cat /run/sshd-asked 2>/dev/null || :"]) == asked
+
+
+def test_it_stays_closed_when_the_handshakes_are_forgotten(door: Door) -> None:
+    """As after a reboot: who has come once has come."""
+    lab, relay = door.lab, door.lab.net["relay"]
+    lab.device_up("laptop", host="laptop")
+    done = door.operate("bring", carried(lab, *FORWARDS), "laptop", **entry(door))
+    assert done.returncode == 0, done.stderr
+    lab.net["laptop"].run("wg-quick down wg0")
+    laptop = lab.keys.peers["laptop"].public
+    relay.run(f"wg set wg0 peer {laptop} remove")
+    said = living.run(lab, remote.bring("wg0"), stdin=carried(lab, *FORWARDS))
+    assert f"{laptop}\t0\n" in relay.run("wg show wg0 latest-handshakes"), "it is set again"
+    assert "ssh tunnel\n" in said
+    assert not reaches(door, "client", lab.address)
