@@ -12,6 +12,7 @@ import pytest
 
 from components.carrier import bundle, looking
 from components.machine import inside
+from components.plan import HostPlan
 from operate import remote
 
 from . import living
@@ -61,12 +62,21 @@ def door(wg_env: dict[str, str], tmp_path: Path) -> Iterator[Door]:
         yield made
 
 
-def carried(lab: Lab, *forwards: str, only: bool = True, parts: tuple[str, ...] = PARTS) -> str:
-    """The bundle of a plan with its firewall; setup and check would ask this machine's systemd."""
+def planned(
+    lab: Lab, *forwards: str, only: bool = True, parts: tuple[str, ...] = PARTS
+) -> HostPlan:
+    """A plan with its firewall."""
     whole: dict[str, Any] = {"devices": ["laptop"], "ssh": {"port": PORT, "tunnelOnly": only}}
-    homes = [{"name": "home", "forwards": [*forwards]}]
-    plan = living.plan(lab, homes, *parts, **whole)
+    return living.plan(lab, [{"name": "home", "forwards": [*forwards]}], *parts, **whole)
+
+
+def packed(plan: HostPlan) -> str:
+    """Its bundle; setup and check would ask this machine's systemd."""
     return bundle(plan, replaced={"check": FINE, "setup": ":"})
+
+
+def carried(lab: Lab, *forwards: str, **other: Any) -> str:
+    return packed(planned(lab, *forwards, **other))
 
 
 def reaches(door: Door, at: str, to: str) -> bool:
@@ -173,3 +183,18 @@ def test_it_stays_closed_when_the_handshakes_are_forgotten(door: Door) -> None:
     assert f"{laptop}\t0\n" in relay.run("wg show wg0 latest-handshakes"), "it is set again"
     assert "ssh tunnel\n" in said
     assert not reaches(door, "client", lab.address)
+
+
+def test_without_the_option_the_tunnel_confirms_nothing(door: Door) -> None:
+    """A plan that keeps SSH out by mistake is taken back, though a device could come in."""
+    lab, public = door.lab, door.lab.address
+    lab.device_up("laptop", host="laptop")
+    good = planned(lab, *FORWARDS, only=False)
+    bad = living.edited(good, "firewall.v4", lambda text: text.replace("-p tcp", "-i wg0 -p tcp"))
+    done = door.operate("bring", packed(good), "laptop", **entry(door, only=False))
+    assert done.returncode == 0, done.stderr
+    done = door.operate("bring", packed(bad), "laptop", **entry(door, only=False))
+    assert "no new connection could be made" in done.stderr
+    assert reaches(door, "laptop", TUNNEL)
+    living.time_is_up(lab)
+    assert reaches(door, "client", public)
