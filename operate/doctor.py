@@ -43,6 +43,9 @@ class Relay:
     handshakes: dict[str, int | None]
     ports: frozenset[tuple[str, int]]
     flows: dict[tuple[str, int], tuple[int, int]]
+    dialled: tuple[int, int, int] | None = (
+        None  # the tunnel's port; its flows, and those unanswered
+    )
 
 
 def call(target: Target) -> Answer:
@@ -70,6 +73,7 @@ def read(lines: Sequence[str]) -> Relay:
     handshakes: dict[str, int | None] = {}
     ports: set[tuple[str, int]] = set()
     flows: dict[tuple[str, int], tuple[int, int]] = {}
+    dialled: tuple[int, int, int] | None = None
     for line in lines:
         kind, *words = line.split()
         if kind == "missing":
@@ -83,7 +87,9 @@ def read(lines: Sequence[str]) -> Relay:
             ports |= {(words[0], port) for port in range(int(first), int(last or first) + 1)}
         elif kind == "flow":
             flows[words[0], int(words[1])] = int(words[2]), int(words[3])
-    return Relay(tuple(missing), handshakes, frozenset(ports), flows)
+        elif kind == "dialled":
+            dialled = int(words[0]), int(words[1]), int(words[2])
+    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled)
 
 
 def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
@@ -95,10 +101,7 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
     age = relay.handshakes.get(target.address)
     if age is None or age > STALE:
         since = "has never been seen" if age is None else f"was last seen {age} s ago"
-        return (
-            f"no handshake: {target.home} {since}; is its tunnel up, does it have this relay's"
-            " config, and does the provider's firewall let the tunnel's UDP port in?"
-        )
+        return f"no handshake: {target.home} {since}; {unheard(relay)}"
     if answer is Answer.UNASKED:
         return None
     if answer is Answer.REFUSED:
@@ -112,6 +115,23 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
             " homeConfig, and does a firewall there let the port in?"
         )
     return f"silent: {target.home} has answered before; try again"
+
+
+def unheard(relay: Relay) -> str:
+    """What tells from the tunnel's own port why a home is not there."""
+    if relay.dialled is None:
+        return "is its tunnel up, and does it have this relay's config?"
+    port, seen, unanswered = relay.dialled
+    if not seen:
+        return (
+            f"nothing at all comes to udp/{port}: an outer firewall eats it (open it at the"
+            " provider, and where home is), or home's tunnel is not up"
+        )
+    if unanswered:
+        return (
+            f"someone dials udp/{port} with keys that are not known; does it have today's config?"
+        )
+    return f"udp/{port} is open, others come by it; is home's tunnel up?"
 
 
 def report(found: Sequence[tuple[Target, Answer, str | None]], relay: Relay) -> Iterator[str]:

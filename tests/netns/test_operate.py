@@ -227,3 +227,32 @@ def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
         door.operate("bring", carried(wanted))
     assert code == 1
     assert f"tcp/95 to home: {cause}" in said
+
+
+@pytest.mark.parametrize("eaten", [True, False])
+def test_a_firewall_that_eats_udp_is_told_from_a_home_with_other_keys(
+    door: Door, eaten: bool
+) -> None:
+    lab = door.lab
+    wanted = plan(lab, "95:8081/tcp")
+    assert door.operate("bring", carried(wanted)).returncode == 0
+    rule = "FORWARD -p udp --dport 51820 -j DROP"
+    if eaten:
+        lab.net["internet"].run(f"iptables -I {rule}")
+    lab.net["relay"].run(f"wg set wg0 peer {lab.keys.peers['home'].public} remove")
+    lab.net["relay"].run("conntrack -D -p udp --reply-port-src 51820", check=False)
+    told = "nothing at all comes to udp/51820" if eaten else "dials udp/51820 with keys that are"
+
+    def said() -> str:
+        # Home has a session yet: what it sends starts the handshake that nobody answers.
+        lab.net["home"].run(f"ping -c 1 -W 1 {lab.settings.tunnel.relay}", check=False)
+        code, found = diagnosed(door)
+        assert code == 1
+        return found if told in found else ""
+
+    try:
+        assert "no handshake" in eventually(said, told, within=60)
+    finally:
+        if eaten:
+            lab.net["internet"].run(f"iptables -D {rule}")
+        door.operate("bring", carried(wanted))

@@ -54,6 +54,24 @@ def test_silence_over_udp_is_no_fault_but_a_lost_home_is() -> None:
     assert "no handshake" in str(diagnose(lost, Answer.UNASKED, read(SAID)))
 
 
+@pytest.mark.parametrize(
+    ("dialled", "told"),
+    [
+        ([], "is its tunnel up, and does it have"),
+        (["dialled 51820 0 0"], "nothing at all comes to udp/51820: an outer firewall"),
+        (["dialled 51820 3 1"], "with keys that are not known"),
+        (["dialled 51820 3 0"], "others come by it"),
+    ],
+)
+def test_a_home_that_is_not_there_is_told_by_what_comes_to_the_tunnels_port(
+    dialled: list[str], told: str
+) -> None:
+    lost = replace(TARGET, address="172.16.0.9")
+    found = str(diagnose(lost, Answer.SILENT, read([*SAID, *dialled])))
+    assert found.startswith("no handshake: home has never been seen; ")
+    assert told in found
+
+
 def test_a_relay_that_is_not_whole_is_said_first() -> None:
     relay = read([*SAID, "missing interface wg0 is not up"])
     lines = [*report([(TARGET, Answer.OPEN, None)], relay)]
