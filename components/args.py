@@ -8,6 +8,15 @@ from typing import Any, Literal, NotRequired, TypedDict
 from .machine import MachineKind
 
 
+class NextKeyArgs(TypedDict):
+    """A key that is accepted beside the present one."""
+
+    key: int
+    """Its generation, after that of the present one."""
+    publicKey: NotRequired[str]
+    """Where the private key is its owner's: the public one."""
+
+
 class HomeArgs(TypedDict):
     """A home server."""
 
@@ -32,6 +41,11 @@ class HomeArgs(TypedDict):
     egress: NotRequired[Literal["all"] | Sequence[str | int]]
     """What it sends out by the relay's address: ``all``, or ports such as ``[25]``."""
 
+    key: NotRequired[int]
+    """The generation of the keys that are made for it, 1 by default (docs/keys.md)."""
+    next: NotRequired[NextKeyArgs]
+    """A second key that is accepted as well, until ``key`` names it."""
+
 
 class DeviceArgs(TypedDict):
     """A road warrior. Its name alone stands for one with the defaults."""
@@ -50,6 +64,10 @@ class DeviceArgs(TypedDict):
     """Resolvers that it uses while connected."""
     ipv6: NotRequired[bool]
     """Whether the tunnel carries IPv6 to it, true by default."""
+    key: NotRequired[int]
+    """The generation of the keys that are made for it, 1 by default (docs/keys.md)."""
+    next: NotRequired[NextKeyArgs]
+    """A second key that is accepted as well, until ``key`` names it."""
 
 
 class TlsArgs(TypedDict):

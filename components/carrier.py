@@ -17,7 +17,7 @@ from pathlib import Path
 from .model import Forward, Home
 from .plan import STATIC, File, HostPlan
 
-SCRIPTS = ("apply", "check", "flows", "restore", "setup", "state", "undo")  # that bring a plan
+SCRIPTS = ("apply", "check", "flows", "peers", "restore", "setup", "state", "undo")
 PROJECT = Path(__file__).resolve().parents[1]
 
 

@@ -31,7 +31,7 @@ def home_installer(home: Home, tunnel: Tunnel, keys: RelayKeys, uplink: Uplink) 
 def home_files(home: Home, tunnel: Tunnel, keys: RelayKeys, uplink: Uplink) -> dict[str, str]:
     """The installer's data, by the names that it knows."""
     needs = dict(NEEDS)
-    files = {"conf": home_config(home, tunnel, keys.peers[home.name], uplink)}
+    files = {"conf": home_config(home, tunnel, keys.peers[home.name].newest, uplink)}
     if (rules := home_rules(home, uplink)) is not None:
         files["rules"] = rules
     if home.mode is Mode.TRANSPARENT:

@@ -55,11 +55,20 @@ class TlsKey:
 
 @dataclass(frozen=True)
 class PeerKeys:
-    """A peer's side of its tunnel. ``private`` is None where the peer keeps it to itself."""
+    """A peer's side of its tunnel. ``private`` is None where the peer keeps it to itself.
+
+    ``following``: the keys that are accepted beside these, while they are changed.
+    """
 
     public: str
     preshared: str = field(repr=False)
     private: str | None = field(default=None, repr=False)
+    following: PeerKeys | None = field(default=None, repr=False)
+
+    @property
+    def newest(self) -> PeerKeys:
+        """What the peer is to be given."""
+        return self.following or self
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .carrier import bundle, command, folder, looking, observing, request, targe
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
-from .summary import changes, summary
+from .summary import accepted, changes, cut_off, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
 
@@ -147,7 +147,22 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
     if preview and look["summary"]:
         for line in changes(look["summary"], summary(settings)):
             pulumi.log.info(f"{name}: {line}")
+        _tell_keys(name, look, summary(settings))
     return drifted(look)
+
+
+def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None:
+    """While keys change: who comes with which, and whom this would cut off."""
+    before, pairs = look["summary"], look["pairs"]
+    cut = dict(cut_off(pairs, before, after))
+    for peer, which in cut.items():
+        pulumi.log.warn(
+            f"{name}: {peer} comes with its {which} key, which this leaves out: the update will be"
+            " refused until it has its new config"
+        )
+    for peer, which in pairs.items():
+        if peer not in cut and len(accepted(after, peer)) > 1:
+            pulumi.log.info(f"{name}: {peer} comes with its {which} key")
 
 
 def drifted(look: Mapping[str, Any]) -> str:

@@ -107,6 +107,17 @@ def merged(openings: Iterable[Opening]) -> tuple[Opening, ...]:
 
 
 @dataclass(frozen=True)
+class NextKey:
+    """The generation of a peer's key that is accepted beside its present one.
+
+    ``public_key`` is None where the program makes the key.
+    """
+
+    key: int
+    public_key: str | None = None
+
+
+@dataclass(frozen=True)
 class Egress:
     """What a home sends out by the relay's address: everything, or what goes to some ports."""
 
@@ -124,7 +135,8 @@ class Home:
     ``public_key`` is None where the program makes the home's key; else the home keeps its
     private key to itself and this is the public one (base64, 32 bytes). ``ipv6``: whether the
     tunnel carries IPv6 to it. ``protected``: it takes from the tunnel what is forwarded to it, and
-    ``accept``, and nothing else. ``egress``: what it sends out by the relay's address.
+    ``accept``, and nothing else. ``egress``: what it sends out by the relay's address. ``key`` is
+    the generation of what the program makes for it, ``next_key`` another that is accepted as well.
     """
 
     name: str
@@ -136,6 +148,8 @@ class Home:
     protected: bool = False
     accept: tuple[Opening, ...] = ()
     egress: Egress = Egress()
+    key: int = 1
+    next_key: NextKey | None = None
 
 
 class Reach(Enum):
@@ -163,6 +177,8 @@ class Device:
     dns: tuple[Address, ...] = ()
     public_key: str | None = None
     ipv6: bool = True
+    key: int = 1
+    next_key: NextKey | None = None
 
 
 Peer = Home | Device

@@ -21,6 +21,7 @@ from .model import (
     Forward,
     Home,
     Mode,
+    NextKey,
     Opening,
     PortRange,
     Reach,
@@ -28,7 +29,7 @@ from .model import (
     merged,
 )
 from .notation import read_forward, read_opening
-from .reading import flag, items, section, word
+from .reading import flag, integer, items, section, word
 
 HOME_KEYS = (
     "name",
@@ -40,8 +41,12 @@ HOME_KEYS = (
     "protected",
     "accept",
     "egress",
+    "key",
+    "next",
 )
-DEVICE_KEYS = ("name", "address", "publicKey", "reach", "traffic", "dns", "ipv6")
+DEVICE_KEYS = (*("name", "address", "publicKey", "reach", "traffic", "dns", "ipv6", "key", "next"),)
+NEXT_KEYS = ("key", "publicKey")
+MOST_KEYS = 9999
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NEEDS_RULES = "needs rules at home, which masquerade does without"
 
@@ -126,6 +131,20 @@ class Roll:
         self.public_keys.setdefault(value, path)
         return value
 
+    def next_key(self, raw: Mapping[str, object], key: int, path: str) -> NextKey | None:
+        """The generation after ``key``, where there is one to be accepted."""
+        if raw.get("next") is None:
+            return None
+        path = f"{path}.next"
+        given = section(raw["next"], path, NEXT_KEYS, self.faults)
+        following = generation(given.get("key"), f"{path}.key", self.faults, after=key)
+        public = self.public_key(given, path)
+        if raw.get("publicKey") is not None and given.get("publicKey") is None:
+            reason = "missing; its key is its own, and the relay knows a peer by its public key"
+            fix = "make another pair there with `wg genkey`, for a new preshared key as well"
+            self.faults.add(f"{path}.publicKey", reason, fix)
+        return NextKey(following, public)
+
 
 def read_peers(
     homes: object,
@@ -162,6 +181,18 @@ def read_peers(
     )
 
 
+def generation(value: object, path: str, faults: Collector, after: int = 0) -> int:
+    """The number of a key: any from 1, and one after ``after``."""
+    if value is None and after:
+        faults.add(path, "missing", f"write the number after {after}: {after + 1}")
+        return after + 1
+    number = integer(1 if value is None else value, path, 1, MOST_KEYS, faults)
+    if number and number <= after:
+        reason = f"{number} is no key after {after}, which is the present one"
+        faults.add(path, reason, f"write {after + 1}")
+    return number
+
+
 def _position(path: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\[(\d+)\]", path))
 
@@ -180,7 +211,8 @@ def _home(value: object, path: str, roll: Roll, declared: list[tuple[str, Forwar
     address = roll.address(raw, name, path)
     modes = [mode.value for mode in Mode]
     mode = Mode(word(raw.get("mode", modes[0]), f"{path}.mode", modes, "mode", faults))
-    key = roll.public_key(raw, path)
+    public_key = roll.public_key(raw, path)
+    key = generation(raw.get("key"), f"{path}.key", faults)
     forwards = [
         (here, forward)
         for here, item in items(
@@ -199,12 +231,14 @@ def _home(value: object, path: str, roll: Roll, declared: list[tuple[str, Forwar
         address,
         mode,
         tuple(forward for _, forward in forwards),
-        key,
+        public_key,
         # A failing `Address =` line takes a whole tunnel down, so plain clients ask for it.
         ipv6=flag(raw.get("ipv6", mode is Mode.TRANSPARENT), f"{path}.ipv6", faults),
         protected=flag(raw.get("protected", False), f"{path}.protected", faults),
         accept=_openings(raw.get("accept"), f"{path}.accept", faults),
         egress=_egress(raw.get("egress"), f"{path}.egress", faults),
+        key=key,
+        next_key=roll.next_key(raw, key, path),
     )
     _needs_rules(home, path, forwards, faults)
     _entries(forwards, faults)
@@ -277,6 +311,7 @@ def _device(value: object, path: str, roll: Roll) -> Device | None:
     reach = ["homes"] if reach is None else reach
     reaches = [each.value for each in Reach]
     traffics = [traffic.value for traffic in Traffic]
+    key = generation(raw.get("key"), f"{path}.key", faults)
     return Device(
         name or path,
         roll.address(raw, name, path),
@@ -294,6 +329,8 @@ def _device(value: object, path: str, roll: Roll) -> Device | None:
         ),
         public_key=roll.public_key(raw, path),
         ipv6=flag(raw.get("ipv6", True), f"{path}.ipv6", faults),
+        key=key,
+        next_key=roll.next_key(raw, key, path),
     )
 
 

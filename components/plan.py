@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ PACKAGES = (
 # Services that flush or replace everyone's packet rules when they start, stop or reload.
 NEIGHBOURS = ("docker", "firewalld", "iptables", "netfilter-persistent", "nftables", "ufw")
 UPDATES = ("unattended-upgrades",)  # security updates without anyone's hand
+ROTATE = "cgnat-relay-rotate.service"  # while keys change
 TLS_PACKAGES = ("socat",)  # the tunnel inside TLS, see docs/blocked.md
 
 
@@ -72,7 +74,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
                 "tunnel",
                 (File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),),
             ),
-            Part("peers", (File(f"{etc}.peers", wireguard.relay_peers(settings, keys), "0600"),)),
+            Part("peers", tuple(_peers(settings, keys, etc))),
             Part(
                 "rules",
                 tuple(
@@ -96,8 +98,18 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             "cgnat-relay-firewall.service",
             f"wg-quick@{wg}.service",
             *(["cgnat-relay-tls.service"] if tls else []),
+            *([ROTATE] if wireguard.relay_pairs(settings, keys) else []),
         ),
     )
+
+
+def _peers(settings: Settings, keys: RelayKeys, etc: str) -> Iterator[File]:
+    """Who may dial, and while keys change what moves a peer from one to the other."""
+    yield File(f"{etc}.peers", wireguard.relay_peers(settings, keys), "0600")
+    if pairs := wireguard.relay_pairs(settings, keys):
+        yield File(f"{etc}.pairs", pairs, "0600")
+        yield _static("rotate", f"{LIB}/rotate", "0755")
+        yield _static(ROTATE, f"{UNITS}/{ROTATE}")
 
 
 def _firewall(settings: Settings, keys: RelayKeys) -> Part:
@@ -128,7 +140,8 @@ def _firewall(settings: Settings, keys: RelayKeys) -> Part:
 
 def _closed(settings: Settings, keys: RelayKeys) -> tuple[File, ...]:
     """What is loaded instead once one of the devices has come, each told by its public key."""
-    devices = "".join(f"{keys.peers[device.name].public}\n" for device in settings.devices)
+    known = (keys.peers[device.name] for device in settings.devices)
+    devices = "".join(f"{each.public}\n" for own in known for each in (own, own.following) if each)
     return (
         File("/etc/cgnat-relay/closed.v4", firewall.rules(settings, 4, closed=True)),
         File("/etc/cgnat-relay/closed.v6", firewall.rules(settings, 6, closed=True)),

@@ -123,7 +123,9 @@ class Relay(pulumi.ComponentResource):
             return pulumi.Output.secret(waited.apply(each))
 
         def for_one(write: Callable[[P, Tunnel, PeerKeys, Uplink], T]) -> Callable[..., T]:
-            return lambda peer, tunnel, keys, up: write(peer, tunnel, keys.peers[peer.name], up)
+            return lambda peer, tunnel, keys, up: write(
+                peer, tunnel, keys.peers[peer.name].newest, up
+            )
 
         self.home_configs = handed_out(settings.homes, for_one(home_config))
         self.home_installers = handed_out(settings.homes, home_installer)
@@ -156,18 +158,26 @@ class Relay(pulumi.ComponentResource):
             )
             return made.base64
 
-        def pair(peer: Peer) -> dict[str, Any]:
+        def pair(peer: Peer, key: int, public: str | None) -> dict[str, Any]:
             who = f"{'home' if isinstance(peer, Home) else 'device'}-{peer.name}"
             return {
-                "preshared": seed(f"{who}-preshared"),
-                "private": None if peer.public_key else seed(f"{who}-key"),
+                "preshared": seed(of_generation(f"{who}-preshared", key)),
+                "private": None if public else seed(of_generation(f"{who}-key", key)),
+                "public": public,
             }
+
+        def pairs(peer: Peer) -> list[dict[str, Any]]:
+            """One of each generation that is accepted."""
+            found = [pair(peer, peer.key, peer.public_key)]
+            if peer.next_key:
+                found.append(pair(peer, peer.next_key.key, peer.next_key.public_key))
+            return found
 
         seeds: dict[str, Any] = {
             "wireguard": seed("wireguard-key"),
             "host": None if settings.site.adopted else seed("host-key"),
             "management": None if settings.site.adopted else seed("management-key"),
-            "peers": {peer.name: pair(peer) for peer in settings.peers},
+            "peers": {peer.name: pairs(peer) for peer in settings.peers},
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
             "tls": None if settings.tunnel.tls is None else seed("tls-key"),
         }
@@ -176,7 +186,7 @@ class Relay(pulumi.ComponentResource):
                 wireguard=wireguard_key(found["wireguard"]),
                 host=ssh_key(found["host"]) if found["host"] else None,
                 management=ssh_key(found["management"]) if found["management"] else None,
-                peers={peer.name: _peer_keys(peer, found["peers"]) for peer in settings.peers},
+                peers={name: peer_keys(pairs) for name, pairs in found["peers"].items()},
                 prefix=unique_local(found["prefix"]),
                 tls=tls_key(found["tls"]) if found["tls"] else None,
             )
@@ -221,7 +231,12 @@ def _fits(settings: Settings, machine: MachineKind) -> None:
     def seed(what: str) -> str:  # as hard to compress as a key
         return base64.b64encode(hashlib.sha256(what.encode()).digest()).decode()
 
-    peers = {p.name: PeerKeys(seed(p.name), seed(f"{p.name}-preshared")) for p in settings.peers}
+    def peer(who: Peer, key: int) -> PeerKeys:
+        following = peer(who, who.next_key.key) if who.next_key and key == who.key else None
+        what = f"{who.name}-{key}"
+        return PeerKeys(seed(what), seed(f"{what}-preshared"), following=following)
+
+    peers = {who.name: peer(who, who.key) for who in settings.peers}
     keys = RelayKeys(
         wireguard_key(seed("wireguard")),
         ssh_key(seed("host")),
@@ -262,13 +277,20 @@ def dialled(settings: Settings, endpoint: str) -> str:
     return f"{settings.tunnel.host or host}:{port}"
 
 
-def _peer_keys(peer: Peer, seeds: Mapping[str, Any]) -> PeerKeys:
-    seed = seeds[peer.name]
+def of_generation(name: str, key: int) -> str:
+    """The name of a seed; the first generation's is as it was before there were others."""
+    return name if key == 1 else f"{name}-{key}"
+
+
+def peer_keys(seeds: Sequence[Mapping[str, Any]]) -> PeerKeys:
+    """A peer's keys from the seeds of its present generation and, if there is one, the next."""
+    seed, *others = seeds
+    following = peer_keys(others) if others else None
     preshared = str(seed["preshared"])
-    if peer.public_key:
-        return PeerKeys(public=peer.public_key, preshared=preshared)
+    if seed["public"]:
+        return PeerKeys(seed["public"], preshared, following=following)
     pair = wireguard_key(seed["private"])
-    return PeerKeys(public=pair.public, private=pair.private, preshared=preshared)
+    return PeerKeys(pair.public, preshared, pair.private, following)
 
 
 def _rules(settings: Settings, uplink: Uplink) -> dict[str, str]:

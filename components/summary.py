@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from .model import Device, Forward, Home, Reach, Settings, Traffic, Tunnel
+from .model import Device, Forward, Home, Peer, Reach, Settings, Traffic, Tunnel
+
+KEY = "key "
 
 
 def summary(settings: Settings) -> tuple[str, ...]:
@@ -16,6 +18,7 @@ def summary(settings: Settings) -> tuple[str, ...]:
         lines.append(_home(home))
         lines += [_forward(home, forward) for forward in home.forwards]
     lines += [_device(device) for device in settings.devices]
+    lines += [line for peer in settings.peers if (line := _keys(peer))]
     return tuple(lines)
 
 
@@ -27,14 +30,70 @@ def destination(home: Home, forward: Forward) -> str:
 def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     """From one summary to another: what comes, goes or changes, and what that cuts."""
     old, new = ({_key(line): line for line in lines} for lines in (before, after))
+    for key in {**old, **new}:
+        if key.startswith(KEY):
+            name = key.removeprefix(KEY)
+            if _peers(old, name) and _peers(new, name):
+                yield from _key_changes(name, accepted(before, name), accepted(after, name))
     for key, line in old.items():
+        if key.startswith(KEY):
+            continue
         if key not in new:
             yield f"removes {line}{_cost(key)}"
         elif new[key] != line:
             yield f"changes {line}, now {new[key].removeprefix(key).strip()}{_cost(key)}"
     for key, line in new.items():
-        if key not in old:
+        if key not in old and not key.startswith(KEY):
             yield f"adds {line}"
+
+
+def accepted(lines: Sequence[str], name: str) -> tuple[str, ...]:
+    """The keys of a peer that a summary speaks of: the present one, and the next if there is one.
+
+    A peer that has no line for it has its first.
+    """
+    head = f"{KEY}{name} "
+    found = next((line for line in lines if line.startswith(head)), f"{head}1")
+    return tuple(found.removeprefix(head).split(", next "))
+
+
+def cut_off(
+    pairs: Mapping[str, str], before: Sequence[str], after: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Who of ``pairs`` (by name: ``present`` or ``next``) comes with a key that is left out."""
+    for name, which in pairs.items():
+        was, now = accepted(before, name), accepted(after, name)
+        used = was[0] if which == "present" else was[-1]
+        if used not in now and set(was) & set(now) and _peers({_key(x): x for x in after}, name):
+            yield name, which
+
+
+def _key_changes(name: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    if new[0] in old[1:]:
+        yield f"{name}: key {new[0]} alone, key {old[0]} is refused"
+    elif new[0] != old[0]:
+        away = "it is away until it has its new config"
+        yield f"{name}: key {new[0]} in place of key {old[0]} ({away})"
+    elif new[1:] != old[1:]:
+        yield from (f"{name}: next key {key} is accepted no more" for key in old[1:])
+    if new[1:] != old[1:]:
+        yield from (f"{name}: next key {key}, accepted beside key {new[0]}" for key in new[1:])
+
+
+def _peers(lines: Mapping[str, str], name: str) -> bool:
+    return f"home {name}" in lines or f"device {name}" in lines
+
+
+def _keys(peer: Peer) -> str:
+    """Nothing for a peer whose first key the program made, as nearly all are."""
+    words = [_generation(peer.key, peer.public_key)]
+    if peer.next_key:
+        words.append(_generation(peer.next_key.key, peer.next_key.public_key))
+    return f"{KEY}{peer.name} {', next '.join(words)}" if words != ["1"] else ""
+
+
+def _generation(key: int, public: str | None) -> str:
+    return f"{key} {public[:8]}" if public else str(key)
 
 
 def _key(line: str) -> str:

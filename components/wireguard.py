@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .family import Family
-from .keys import RelayKeys
+from .keys import PeerKeys, RelayKeys
 from .model import Settings, Tunnel
 from .rules import TABLE, forward_chain
 
@@ -95,20 +95,37 @@ def relay_peers(settings: Settings, keys: RelayKeys) -> str:
     """``wg0.peers``: every home and device, for ``wg addconf``.
 
     A peer may send from its own tunnel addresses only; what a caller's packet carries outside
-    those is the relay's business.
+    those is the relay's business. A key that comes after has no addresses yet: they move to it
+    when it is used (``cloud-init/host/rotate``).
     """
-    return "\n".join(
-        "\n".join(
-            [
-                f"# {peer.name}",
-                "[Peer]",
-                f"PublicKey = {keys.peers[peer.name].public}",
-                f"PresharedKey = {keys.peers[peer.name].preshared}",
-                "AllowedIPs = " + ", ".join(hosts(settings.tunnel.addresses(peer))),
-                "",
-            ]
-        )
-        for peer in settings.peers
+    sections: list[str] = []
+    for who in settings.peers:
+        own = keys.peers[who.name]
+        sections.append(_accepted(who.name, own, hosts(settings.tunnel.addresses(who))))
+        if own.following:
+            sections.append(_accepted(f"{who.name}, next key", own.following, []))
+    return "\n".join(sections)
+
+
+def _accepted(comment: str, keys: PeerKeys, allowed: Sequence[str]) -> str:
+    lines = [
+        f"# {comment}",
+        "[Peer]",
+        f"PublicKey = {keys.public}",
+        f"PresharedKey = {keys.preshared}",
+        *([f"AllowedIPs = {', '.join(allowed)}"] if allowed else []),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def relay_pairs(settings: Settings, keys: RelayKeys) -> str:
+    """``wg0.pairs``: a line for each peer with two keys: its name, both, its addresses."""
+    return "".join(
+        f"{who.name} {own.public} {own.following.public}"
+        f" {','.join(hosts(settings.tunnel.addresses(who)))}\n"
+        for who in settings.peers
+        if (own := keys.peers[who.name]).following
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,9 @@ def bring(request: Request, say: Say) -> None:
     told = dict(line.partition(" ")[::2] for line in said.splitlines())
     if told.get("ssh") == "waits":
         say("SSH stays open to the public until a device has come; the next update closes it")
+    waits = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")]
     if "unconfirmed" not in told:
+        _still(waits, say)
         say("as planned; nothing was changed")
         return
     say(f"brought {told.get('touched', '').strip()} in {time.monotonic() - began:.1f} s")
@@ -36,7 +38,7 @@ def bring(request: Request, say: Say) -> None:
     # As it will be entered from now on, and no other way.
     way = by_tunnel or replace(host, inside=None)
     try:
-        ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
+        said = ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
     except ssh.LostError as lost:
         raise OperateError(
             f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
@@ -44,6 +46,13 @@ def bring(request: Request, say: Say) -> None:
             + (f"; {INSIDE}" if by_tunnel else "")
         ) from None
     say(f"confirmed over a new connection{', by the tunnel' if by_tunnel else ''}")
+    _still([line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")], say)
+
+
+def _still(names: Sequence[str], say: Say) -> None:
+    """Tell who comes with the present key, where a next one is accepted."""
+    if names:
+        say(f"with the present key: {', '.join(names)}; the next is accepted as well")
 
 
 def look(request: Request, say: Say) -> dict[str, Any]:
@@ -54,11 +63,13 @@ def look(request: Request, say: Say) -> dict[str, Any]:
     except OperateError as error:
         return {"reached": False, "why": str(error)}
     found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
-    found |= {"changed": [], "faults": [], "notes": []}
+    found |= {"changed": [], "faults": [], "notes": [], "pairs": {}}
     for line in said.splitlines():
         name, *words = line.split("\t")
         if name in ("is", "drift"):
             found[name] = words[0]
+        elif name == "pair":
+            found["pairs"][words[0]] = words[1]
         elif name in ("fault", "note"):
             found[f"{name}s"].append(words)
         elif name in ("summary", "changed"):

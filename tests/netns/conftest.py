@@ -134,7 +134,7 @@ class Lab:
         """
         config = self.home(name)
         config = replace(config, mode=mode or config.mode)
-        text = home_config(config, self.settings.tunnel, self.keys.peers[name], self.uplink)
+        text = home_config(config, self.settings.tunnel, self.keys.peers[name].newest, self.uplink)
         home = self.net[host]
         home.write(f"/etc/wireguard/{wg}.conf", text.replace(wireguard.PLACEHOLDER, private))
         rules = home_rules(config, self.uplink)
@@ -145,7 +145,9 @@ class Lab:
     def device_up(self, name: str, host: str = "phone", wg: str = "wg0") -> None:
         """Device ``name`` of the config, on a host."""
         device = next(d for d in self.settings.devices if d.name == name)
-        text = device_config(device, self.settings.tunnel, self.keys.peers[name], self.uplink)
+        text = device_config(
+            device, self.settings.tunnel, self.keys.peers[name].newest, self.uplink
+        )
         self.net[host].write(f"/etc/wireguard/{wg}.conf", text)
         self._dial(host, wg)
 

@@ -18,25 +18,12 @@ from operate import remote
 from . import living
 from .conftest import Lab, make
 from .door import PORT, Door, opened
-from .living import BIN, FINE
+from .living import BIN, FINE, own_files
 from .topology import internet
 
 TUNNEL = "172.16.0.1"
 ONLY = {"ssh": {"port": PORT, "tunnelOnly": True}}
 FORWARDS = ["91:8081/tcp"]
-# Its own files, under an overlay; what is mounted in /etc already stays in sight.
-OWN = """set -eu
-mount -t tmpfs none /mnt
-mkdir /mnt/kept
-mount --bind /etc/wireguard /mnt/kept
-for folder in etc usr; do
-	mkdir /mnt/$folder /mnt/work-$folder
-	layers=lowerdir=/$folder,upperdir=/mnt/$folder,workdir=/mnt/work-$folder
-	mount -t overlay none -o $layers /$folder
-done
-mount --bind /mnt/kept /etc/wireguard
-mkdir -p /etc/cgnat-relay /usr/local/lib/cgnat-relay
-"""
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
 "stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
@@ -56,7 +43,7 @@ def door(wg_env: dict[str, str], tmp_path: Path) -> Iterator[Door]:
         lab.relay_up()
         lab.home_up()
         lab.serve("home", 8081)
-        net["relay"].run(["sh", "-c", OWN])
+        own_files(lab)
         made = opened(lab, tmp_path)
         net["relay"].write(f"{BIN}/systemctl", SYSTEMCTL)
         yield made

@@ -35,6 +35,7 @@ LOOK = {
     "changed": [],
     "faults": [],
     "notes": [],
+    "pairs": {},
 }
 
 

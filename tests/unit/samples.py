@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from dataclasses import replace
 from typing import Any
 
 from components import config
@@ -29,11 +30,19 @@ def settings(**raw: Any) -> Settings:
     return found
 
 
+def peer_keys(public: str | None = None) -> PeerKeys:
+    """A pair of the program's, or a public key whose private one is its owner's."""
+    if public:
+        return PeerKeys(public, seed())
+    pair = wireguard_key(seed())
+    return PeerKeys(pair.public, seed(), pair.private)
+
+
 def keys(of: Settings) -> RelayKeys:
     peers = {}
     for peer in of.peers:
-        pair = wireguard_key(seed())
-        peers[peer.name] = PeerKeys(public=pair.public, private=pair.private, preshared=seed())
+        following = peer_keys(peer.next_key.public_key) if peer.next_key else None
+        peers[peer.name] = replace(peer_keys(peer.public_key), following=following)
     prefix = unique_local(base64.b64encode(os.urandom(5)).decode())
     tls = None if of.tunnel.tls is None else tls_key(seed())
     return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), peers, prefix, tls)

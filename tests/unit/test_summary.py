@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from components.summary import changes, summary
+from typing import Any
+
+import pytest
+
+from components.summary import changes, cut_off, summary
 
 from . import samples
 
@@ -65,3 +69,74 @@ def test_changes_are_told_with_what_they_cut() -> None:
     assert "adds tcp/443 to home 172.16.0.19:443" in told
     assert any(x.startswith("changes tunnel") and "dial anew" in x for x in told)
     assert [*changes(before, before)] == []
+
+
+KEY = {"name": "home", "forwards": ["80:8080"]}
+OWN = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"next": {"key": 2}}, ["home: next key 2, accepted beside key 1"]),
+        ({"next": {"key": 2}}, {"key": 2}, ["home: key 2 alone, key 1 is refused"]),
+        ({"next": {"key": 2}}, {}, ["home: next key 2 is accepted no more"]),
+        (
+            {"next": {"key": 2}},
+            {"key": 2, "next": {"key": 3}},
+            [
+                "home: key 2 alone, key 1 is refused",
+                "home: next key 3, accepted beside key 2",
+            ],
+        ),
+        (
+            {"next": {"key": 2}},
+            {"key": 3},
+            ["home: key 3 in place of key 1 (it is away until it has its new config)"],
+        ),
+        (
+            {},
+            {"publicKey": OWN},
+            ["home: key 1 MjIyMjIy in place of key 1 (it is away until it has its new config)"],
+        ),
+        (
+            {"next": {"key": 2, "publicKey": OWN}},
+            {"key": 2, "publicKey": OWN},
+            ["home: key 2 MjIyMjIy alone, key 1 is refused"],
+        ),
+        ({"key": 2}, {"key": 2}, []),
+    ],
+)
+def test_a_change_of_keys_is_told_by_name(
+    before: dict[str, Any], after: dict[str, Any], told: list[str]
+) -> None:
+    assert [*changes(lines(homes=[KEY | before]), lines(homes=[KEY | after]))] == told
+
+
+def test_a_home_that_comes_or_goes_is_told_without_its_keys() -> None:
+    with_key = lines(homes=[KEY, {"name": "other", "key": 2}])
+    assert [*changes(lines(homes=[KEY]), with_key)] == ["adds home other 172.16.0.227 transparent"]
+    (gone,) = changes(with_key, lines(homes=[KEY]))
+    assert gone.startswith("removes home other")
+
+
+@pytest.mark.parametrize(
+    ("which", "after", "cut"),
+    [
+        ("present", {"key": 2}, True),
+        ("next", {"key": 2}, False),
+        ("next", {}, True),
+        ("present", {}, False),
+        ("present", {"next": {"key": 2}}, False),
+        ("next", {"key": 3}, False),  # on purpose
+    ],
+)
+def test_who_would_be_cut_off_is_found(which: str, after: dict[str, Any], cut: bool) -> None:
+    before = lines(homes=[KEY | {"next": {"key": 2}}])
+    found = cut_off({"home": which}, before, lines(homes=[KEY | after]))
+    assert [*found] == ([("home", which)] if cut else [])
+
+
+def test_who_is_taken_out_is_not_cut_off_by_its_key() -> None:
+    before = lines(homes=[KEY | {"next": {"key": 2}}, {"name": "b"}])
+    assert [*cut_off({"home": "present"}, before, lines(homes=[{"name": "b"}]))] == []

@@ -1,0 +1,122 @@
+"""Keys that change, in the graph: what is made, what stays, what the preview says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.summary import summary
+
+from ..unit import samples
+from .conftest import LOOK, Program, Run, is_secret, plain
+
+BYTES = "random:index/randomBytes:RandomBytes"
+HOME = {"name": "home", "forwards": ["80:8080"]}
+NEXT = HOME | {"next": {"key": 2}}
+SECOND = HOME | {"key": 2}
+OWN = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
+
+
+def seeds(run: Run) -> set[str]:
+    return set(run.recorder.of_type(BYTES))
+
+
+def bundle_of(run: Run) -> str:
+    return str(plain(run.recorder.resources["relay-plan"].inputs["stdin"]))
+
+
+def private(run: Run, home: str = "home") -> str:
+    (found,) = re.findall(r"PrivateKey = (\S+)", run.outputs["homeConfigs"][home])
+    return str(found)
+
+
+def test_a_generation_adds_seeds_and_takes_seeds_away_and_changes_none(program: Program) -> None:
+    first, both, second = (program({"homes": [home]}) for home in (HOME, NEXT, SECOND))
+    one = {"relay-home-home-key", "relay-home-home-preshared"}
+    two = {"relay-home-home-key-2", "relay-home-home-preshared-2"}
+    assert one <= seeds(first)
+    assert seeds(both) == seeds(first) | two
+    assert seeds(second) == seeds(both) - one
+    for name in two:
+        made = both.recorder.states[name]["base64"]
+        for resource, args in both.recorder.resources.items():
+            for key, value in args.inputs.items():
+                assert made not in str(value) or is_secret(value), f"{resource}.{key}"
+    assert bundle_of(first) != bundle_of(both) != bundle_of(second)
+
+
+def test_only_the_plan_changes(program: Program) -> None:
+    """A machine whose inputs change may be replaced; user-data is for the first boot alone."""
+    first, both = (program({"homes": [home]}) for home in (HOME, NEXT))
+    changed = {
+        name
+        for name, args in both.recorder.resources.items()
+        if name in first.recorder.resources and args.inputs != first.recorder.resources[name].inputs
+    }
+    assert changed == {"relay-plan", "relay-server"}
+    server = [run.recorder.resources["relay-server"].inputs for run in (first, both)]
+    assert {k for k in server[0] if server[0][k] != server[1][k]} == {"stdin"}
+    shown = both.recorder.resources["relay-plan"].inputs["create"]
+    assert "# key home 1, next 2" in shown.splitlines()
+
+
+def test_what_a_home_is_given_is_the_newest(program: Program) -> None:
+    first, both, second = (program({"homes": [home]}) for home in (HOME, NEXT, SECOND))
+    assert private(first) != private(both) == private(second)
+    assert both.outputs["homeConfig"] == second.outputs["homeConfig"]
+    assert both.outputs["homeInstaller"] == second.outputs["homeInstaller"]
+    assert both.outputs["homeFormats"] == second.outputs["homeFormats"]
+    assert both.secret["homeConfigs"]
+
+
+def test_a_device_has_generations_too(program: Program) -> None:
+    run = program({"homes": [HOME], "devices": [{"name": "phone", "key": 2, "next": {"key": 5}}]})
+    assert {name for name in seeds(run) if "phone" in name} == {
+        f"relay-device-phone-{what}-{key}" for what in ("key", "preshared") for key in (2, 5)
+    }
+
+
+def test_a_key_of_ones_own_gets_a_preshared_key_alone(program: Program) -> None:
+    home = HOME | {"next": {"key": 2, "publicKey": OWN}}
+    run = program({"homes": [home]})
+    assert "relay-home-home-preshared-2" in seeds(run)
+    assert "relay-home-home-key-2" not in seeds(run)
+    assert "PrivateKey = PUT-" in run.outputs["homeConfig"]
+
+
+@pytest.mark.parametrize(
+    ("home", "which", "warned", "told"),
+    [
+        (
+            SECOND,
+            "present",
+            "home comes with its present key, which this leaves out",
+            "key 2 alone",
+        ),
+        (SECOND, "next", "", "home: key 2 alone, key 1 is refused"),
+        (NEXT, "present", "", "home comes with its present key"),
+        (NEXT, "next", "", "home comes with its next key"),
+    ],
+)
+def test_a_preview_says_who_comes_with_which_key(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    home: dict[str, Any],
+    which: str,
+    warned: str,
+    told: str,
+) -> None:
+    said: dict[str, list[str]] = {"info": [], "warn": []}
+    for level, lines in said.items():
+        monkeypatch.setattr(pulumi.log, level, lambda text, *_, lines=lines: lines.append(text))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    before = summary(samples.settings(homes=[NEXT]))
+    monkeypatch.setitem(LOOK, "summary", list(before))
+    monkeypatch.setitem(LOOK, "pairs", {"home": which})
+    program({"homes": [home]})
+    assert any(told in line for line in said["info"]), said
+    assert bool(said["warn"]) == bool(warned), said
+    assert all(warned in line for line in said["warn"])
