@@ -77,6 +77,15 @@ class TlsArgs(TypedDict):
     """The TCP port where the relay takes it, 443 by default."""
 
 
+class NextWayArgs(TypedDict):
+    """The relay's key that is answered beside the present one."""
+
+    key: int
+    """Its generation, after that of the present one."""
+    port: int
+    """The UDP port where it is answered, and the tunnel's from then on."""
+
+
 class TunnelArgs(TypedDict):
     """The network inside WireGuard."""
 
@@ -98,6 +107,10 @@ class TunnelArgs(TypedDict):
     """Seconds between a home's keepalives, 25 by default."""
     interface: NotRequired[str]
     """The tunnel's interface on the relay, wg0 by default."""
+    key: NotRequired[int]
+    """The generation of the relay's own key, 1 by default (docs/keys.md)."""
+    next: NotRequired[NextWayArgs]
+    """A second key that is answered as well, until ``key`` names it."""
 
 
 class SshArgs(TypedDict):

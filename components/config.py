@@ -13,14 +13,27 @@ from ipaddress import IPv4Network
 
 from .claims import Claims
 from .faults import Collector, shown
-from .model import Forward, PortRange, Protocol, Settings, Site, Tunnel
-from .peers import read_peers
+from .model import Forward, NextWay, PortRange, Protocol, Settings, Site, Tunnel
+from .peers import generation, read_peers
 from .reading import flag, integer, items, known, section
 
 KEYS = ("vps", "homes", "devices", "tunnel", "ssh", "drift", "probe")
 TUNNEL_KEYS = (
-    *("network", "port", "otherPorts", "tls", "host", "mtu", "keepalive", "ipv6", "interface"),
+    *(
+        "network",
+        "port",
+        "otherPorts",
+        "tls",
+        "host",
+        "mtu",
+        "keepalive",
+        "ipv6",
+        "interface",
+        "key",
+        "next",
+    ),
 )
+NEXT_KEYS = ("key", "port")
 TLS_KEYS = ("port",)
 TLS_PORT = 443
 SSH_KEYS = ("port", "tunnelOnly")
@@ -61,6 +74,7 @@ def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None)
         raw.get("homes"), raw.get("devices"), tunnel.network, declared, faults
     )
     ssh_by_tunnel = _ssh_by_tunnel(ssh, site, bool(devices), faults)
+    _one_at_a_time(raw, tunnel, faults)
     _overlaps(declared, tunnel, ssh_port, faults)
     if len(faults) > before:
         return None
@@ -107,7 +121,35 @@ def _tunnel(value: object, networks: tuple[IPv4Network, ...], faults: Collector)
         ipv6=flag(raw.get("ipv6", default.ipv6), "tunnel.ipv6", faults),
         interface=_interface(raw.get("interface", default.interface), faults),
     )
-    return replace(tunnel, other_ports=_other_ports(raw.get("otherPorts"), tunnel.port, faults))
+    other_ports = _other_ports(raw.get("otherPorts"), tunnel.port, faults)
+    key = generation(raw.get("key"), "tunnel.key", faults)
+    next_way = _next_way(raw.get("next"), key, faults)
+    return replace(tunnel, other_ports=other_ports, key=key, next_way=next_way)
+
+
+def _next_way(value: object, key: int, faults: Collector) -> NextWay | None:
+    """The relay's next key, and the port where it is answered; None for none."""
+    if value is None:
+        return None
+    raw = section(value, "tunnel.next", NEXT_KEYS, faults)
+    following = generation(raw.get("key"), "tunnel.next.key", faults, after=key)
+    if raw.get("port") is None:
+        reason = "missing; one port answers with one key"
+        faults.add("tunnel.next.port", reason, "write a free UDP port, which stays afterwards")
+        return None
+    port = integer(raw["port"], "tunnel.next.port", 1, 65535, faults)
+    return NextWay(following, port) if port else None
+
+
+def _one_at_a_time(raw: Mapping[str, object], tunnel: Tunnel, faults: Collector) -> None:
+    """What moves who comes with another key looks at one of the two ends."""
+    if tunnel.next_way is None:
+        return
+    for kind in ("homes", "devices"):
+        for path, item in items(raw.get(kind), kind, "", Collector()):
+            if isinstance(item, Mapping) and item.get("next") is not None:
+                reason = "tunnel.next changes the relay's own key at the same time"
+                faults.add(f"{path}.next", reason, "finish one change, then begin the other")
 
 
 def _other_ports(value: object, port: int, faults: Collector) -> tuple[int, ...]:
@@ -203,6 +245,15 @@ def _overlaps(
             for port in tunnel.other_ports
         ),
     ]
+    if tunnel.next_way is not None:
+        port = tunnel.next_way.port
+        taken = {tunnel.port: "tunnel.port", **dict.fromkeys(tunnel.other_ports, "an other port")}
+        if port in taken:
+            reason = f"{port} is {taken[port]}, which the present key answers"
+            faults.add("tunnel.next.port", reason, "choose another")
+        else:
+            what = "where the tunnel's next key is answered"
+            ours.append((Protocol.UDP, port, what, "or move that with tunnel.next.port"))
     if tunnel.tls is not None:
         if tunnel.tls == ssh_port:
             reason = f"{ssh_port} is the relay's SSH port"

@@ -22,7 +22,7 @@ def rules(settings: Settings, version: int, closed: bool = False) -> str:
     icmp = "icmp" if version == 4 else "ipv6-icmp"  # for 6 that is neighbour discovery too
     dhcp = "--sport 67 --dport 68" if version == 4 else "-d fe80::/10 --sport 547 --dport 546"
     tunnel = settings.tunnel
-    ours = [f"-p udp --dport {tunnel.port}"]
+    ours = [f"-p udp --dport {port}" for port in tunnel.ports]
     if tunnel.tls is not None:
         ours.append(f"-p tcp --dport {tunnel.tls}")
     whole = [
@@ -54,4 +54,9 @@ def _devices(settings: Settings, version: int) -> list[str]:
     tunnel = settings.tunnel
     family = Family.V4 if version == 4 else Family.V6
     found = (tunnel.address(device, family) for device in settings.devices)
-    return [f"-i {tunnel.interface} -s {address} " for address in found if address is not None]
+    return [
+        f"-i {interface} -s {address} "
+        for address in found
+        if address is not None
+        for interface in tunnel.interfaces
+    ]

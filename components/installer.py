@@ -53,6 +53,8 @@ def watch_facts(tunnel: Tunnel, uplink: Uplink) -> str:
     first = uplink.endpoint.rpartition(":")[2]
     ports = [first, *(str(port) for port in tunnel.other_ports)]
     lines = [f"relay {tunnel.relay}", f"ports {' '.join(ports)}"]
+    if uplink.identity not in ("", uplink.public_key):
+        lines.append(f"identity {uplink.identity}")
     if tunnel.tls is not None:
         lines.append(f"tls {_local_port(uplink)}")
     return "\n".join([*lines, ""])

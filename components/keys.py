@@ -75,6 +75,8 @@ class PeerKeys:
 class RelayKeys:
     """All that a relay holds or is known by. ``prefix`` is its network of IPv6 inside.
 
+    ``following`` is the relay's own key that is answered beside ``wireguard`` while it is changed.
+    ``identity`` is the public part of its first key, which it is known by whatever key it has now.
     ``host`` and ``management`` are for SSH, None where the machine is adopted and has its own;
     ``tls`` is None where the tunnel is not offered inside TLS.
     """
@@ -85,6 +87,13 @@ class RelayKeys:
     peers: dict[str, PeerKeys] = field(repr=False)
     prefix: IPv6Network
     tls: TlsKey | None = None
+    following: WireGuardKey | None = None
+    identity: str = ""
+
+    @property
+    def newest(self) -> WireGuardKey:
+        """The relay's key as homes and devices are to be given it."""
+        return self.following or self.wireguard
 
 
 def unique_local(seed: str) -> IPv6Network:

@@ -49,6 +49,9 @@ class Lab:
 
     def survey(self, settings: Settings, faults: Collector) -> None:
         """A new VM has nothing that could stand in the way, and is not there to be asked."""
+        if settings.tunnel.next_way:
+            reason = "home's VM reaches the relay's by one port, which is the present key's"
+            faults.add("tunnel.next", reason, "change the relay's key on a machine of another kind")
 
     def provision(self, name: str, order: Order, parent: pulumi.Resource) -> Machine:
         """A reservation, the VM, its forwarded ports, and the wait until SSH answers."""

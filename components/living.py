@@ -13,7 +13,7 @@ from .carrier import bundle, command, folder, looking, observing, request, targe
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
-from .summary import accepted, changes, cut_off, summary
+from .summary import accepted, changes, cut_off, own_left_out, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
 
@@ -153,7 +153,16 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
 
 def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None:
     """While keys change: who comes with which, and whom this would cut off."""
-    before, pairs = look["summary"], look["pairs"]
+    before, pairs, ways = look["summary"], look["pairs"], look["ways"]
+    left = own_left_out(before, after)
+    for peer, which in ways.items():
+        if which == left:
+            pulumi.log.warn(
+                f"{name}: {peer} comes by the relay's {which} key, which this leaves out: it must"
+                " take its new config first, and while it is connected the update is refused"
+            )
+        elif left is None:
+            pulumi.log.info(f"{name}: {peer} comes by the relay's {which} key")
     cut = dict(cut_off(pairs, before, after))
     for peer, which in cut.items():
         pulumi.log.warn(

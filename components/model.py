@@ -185,6 +185,14 @@ Peer = Home | Device
 
 
 @dataclass(frozen=True)
+class NextWay:
+    """The generation of the relay's own key that is answered beside its present one, at a port."""
+
+    key: int
+    port: int
+
+
+@dataclass(frozen=True)
 class Tunnel:
     """The network inside WireGuard. The relay has its first address.
 
@@ -194,7 +202,8 @@ class Tunnel:
     the TCP port where the relay takes the tunnel inside TLS, or None.
 
     ``prefix`` is the IPv6 network inside: a /64 of a ULA (RFC 4193), known once it is drawn, and
-    None where ``ipv6`` is off.
+    None where ``ipv6`` is off. ``key`` is the generation of the relay's own key, ``next_way``
+    another that is answered as well.
     """
 
     network: IPv4Network
@@ -207,6 +216,28 @@ class Tunnel:
     host: str | None = None
     ipv6: bool = True
     prefix: IPv6Network | None = None
+    key: int = 1
+    next_way: NextWay | None = None
+
+    @property
+    def next_interface(self) -> str:
+        """Where the next key is answered: a name that no relay's own interface may have."""
+        return f"{self.interface}-2"
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All interfaces of the relay that lead into this tunnel."""
+        return (self.interface, *([self.next_interface] if self.next_way else []))
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The UDP ports where WireGuard itself listens."""
+        return (self.port, *([self.next_way.port] if self.next_way else []))
+
+    @property
+    def newest_port(self) -> int:
+        """The port that homes and devices are to dial."""
+        return self.ports[-1]
 
     @property
     def relay(self) -> IPv4Address:
@@ -278,7 +309,8 @@ class Settings:
     def openings(self) -> tuple[Opening, ...]:
         """Every port that must be open outside the machine, but SSH's and the tunnel's own."""
         found = [forward.opening for home in self.homes for forward in home.forwards]
-        found += [Opening(Protocol.UDP, PortRange(p, p)) for p in self.tunnel.other_ports]
+        more = (*self.tunnel.other_ports, *self.tunnel.ports[1:])
+        found += [Opening(Protocol.UDP, PortRange(p, p)) for p in more]
         if self.tunnel.tls is not None:
             found.append(Opening(Protocol.TCP, PortRange(self.tunnel.tls, self.tunnel.tls)))
         return tuple(sorted(found, key=lambda o: (o.protocol.value, o.ports)))

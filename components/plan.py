@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import firewall, rules, wireguard
 from .family import Family
-from .keys import RelayKeys, TlsKey
+from .keys import RelayKeys, TlsKey, WireGuardKey
 from .model import Settings, Tunnel
 
 STATIC = Path(__file__).resolve().parent.parent / "cloud-init" / "host"
@@ -64,6 +64,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
     wg = settings.tunnel.interface
     etc = f"/etc/wireguard/{wg}"
     tls = [_tls(settings.tunnel, keys.tls)] if keys.tls else []
+    next_way = [_next_way(settings, keys.following)] if keys.following else []
     updates = () if settings.site.adopted else UPDATES
     return HostPlan(
         packages=PACKAGES + updates + (TLS_PACKAGES if tls else ()),
@@ -91,6 +92,7 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
                     )
                 ),
             ),
+            *next_way,
             *tls,
         ),
         units=(
@@ -98,7 +100,8 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             "cgnat-relay-firewall.service",
             f"wg-quick@{wg}.service",
             *(["cgnat-relay-tls.service"] if tls else []),
-            *([ROTATE] if wireguard.relay_pairs(settings, keys) else []),
+            *([f"wg-quick@{settings.tunnel.next_interface}.service"] if next_way else []),
+            *([ROTATE] if _changing(settings, keys) else []),
         ),
     )
 
@@ -108,13 +111,33 @@ def _peers(settings: Settings, keys: RelayKeys, etc: str) -> Iterator[File]:
     yield File(f"{etc}.peers", wireguard.relay_peers(settings, keys), "0600")
     if pairs := wireguard.relay_pairs(settings, keys):
         yield File(f"{etc}.pairs", pairs, "0600")
+    if _changing(settings, keys):
         yield _static("rotate", f"{LIB}/rotate", "0755")
         yield _static(ROTATE, f"{UNITS}/{ROTATE}")
 
 
+def _changing(settings: Settings, keys: RelayKeys) -> bool:
+    """Whether anyone may come with either of two keys."""
+    return bool(keys.following or wireguard.relay_pairs(settings, keys))
+
+
+def _next_way(settings: Settings, key: WireGuardKey) -> Part:
+    """The relay's next key, at an interface that lives with the first."""
+    name, first = settings.tunnel.next_interface, f"wg-quick@{settings.tunnel.interface}.service"
+    beside = f"[Unit]\nBindsTo={first}\nPartOf={first}\nAfter={first}\n"
+    return Part(
+        "next",
+        (
+            File(f"/etc/wireguard/{name}.conf", wireguard.relay_next(settings, key), "0600"),
+            File(f"{UNITS}/wg-quick@{name}.service.d/50-cgnat-relay.conf", beside),
+        ),
+    )
+
+
 def _firewall(settings: Settings, keys: RelayKeys) -> Part:
     tunnel = settings.tunnel
-    ports = [f"{tunnel.port}/udp", *([f"{tunnel.tls}/tcp"] if tunnel.tls is not None else [])]
+    udp = [f"{port}/udp" for port in tunnel.ports]
+    ports = [*udp, *([f"{tunnel.tls}/tcp"] if tunnel.tls is not None else [])]
     return Part(
         "firewall",
         (

@@ -102,11 +102,14 @@ class Relay(pulumi.ComponentResource):
 
         self.public_ip = machine.public_ip
         self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))
-        self.public_key = _public(keys, lambda k: k.wireguard.public)
+        self.public_key = _public(keys, lambda k: k.newest.public)
         self.forwards = pulumi.Output.all(machine.public_ip, machine.reach).apply(
             lambda found: rows(settings, found[0], found[1])
         )
-        self.home_rules = self.public_key.apply(lambda key: _rules(settings, Uplink(key, "")))
+        identity = _public(keys, lambda k: k.identity)
+        self.home_rules = identity.apply(
+            lambda known_by: _rules(settings, Uplink("", "", known_by))
+        )
 
         def handed_out(
             peers: Sequence[P], write: Callable[[P, Tunnel, RelayKeys, Uplink], T]
@@ -115,7 +118,7 @@ class Relay(pulumi.ComponentResource):
 
             def each(known: Sequence[Any]) -> dict[str, T]:
                 tunnel = settings.drawn(known[0].prefix).tunnel
-                uplink = Uplink(known[0].wireguard.public, known[1])
+                uplink = Uplink(known[0].newest.public, known[1], known[0].identity)
                 return {peer.name: write(peer, tunnel, known[0], uplink) for peer in peers}
 
             # It is of use once the relay answers, so it waits for that.
@@ -173,8 +176,13 @@ class Relay(pulumi.ComponentResource):
                 found.append(pair(peer, peer.next_key.key, peer.next_key.public_key))
             return found
 
+        tunnel = settings.tunnel
+        generations = [tunnel.key, *([tunnel.next_way.key] if tunnel.next_way else [])]
+        # The first stays for ever: it is what homes derive their marks from.
+        made = {key: seed(of_generation("wireguard-key", key)) for key in {1, *generations}}
         seeds: dict[str, Any] = {
-            "wireguard": seed("wireguard-key"),
+            "identity": made[1],
+            "wireguard": [made[key] for key in generations],
             "host": None if settings.site.adopted else seed("host-key"),
             "management": None if settings.site.adopted else seed("management-key"),
             "peers": {peer.name: pairs(peer) for peer in settings.peers},
@@ -183,7 +191,9 @@ class Relay(pulumi.ComponentResource):
         }
         return pulumi.Output.secret(seeds).apply(
             lambda found: RelayKeys(
-                wireguard=wireguard_key(found["wireguard"]),
+                wireguard=wireguard_key(found["wireguard"][0]),
+                following=wireguard_key(found["wireguard"][1]) if tunnel.next_way else None,
+                identity=wireguard_key(found["identity"]).public,
                 host=ssh_key(found["host"]) if found["host"] else None,
                 management=ssh_key(found["management"]) if found["management"] else None,
                 peers={name: peer_keys(pairs) for name, pairs in found["peers"].items()},
@@ -244,6 +254,7 @@ def _fits(settings: Settings, machine: MachineKind) -> None:
         peers,
         unique_local("AAAAAAA="),
         None if settings.tunnel.tls is None else tls_key(seed("tls")),
+        wireguard_key(seed("next")) if settings.tunnel.next_way else None,
     )
     plan = relay_plan(settings, keys)
     first_boot(plan, keys, machine.user_data_form, machine.user_data_limit)
@@ -274,6 +285,8 @@ def rows(settings: Settings, public_ip: str, reach: Mapping[str, str]) -> list[d
 def dialled(settings: Settings, endpoint: str) -> str:
     """``host:port`` that homes dial: by the relay's name, where it has one."""
     host, _, port = endpoint.rpartition(":")
+    if settings.tunnel.next_way:
+        port = str(settings.tunnel.newest_port)
     return f"{settings.tunnel.host or host}:{port}"
 
 

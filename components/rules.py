@@ -51,7 +51,9 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
     since NAT is decided on a flow's first packet.
     """
     tunnel = settings.tunnel
-    wg, ip, address = tunnel.interface, family.nft, family.address_type
+    ip, address = family.nft, family.address_type
+    names = ", ".join(f'"{name}"' for name in tunnel.interfaces)
+    wg = f"{{ {names} }}" if len(tunnel.interfaces) > 1 else names
     port = "inet_proto . inet_service"
     # A home without an address of this family answers no caller of it.
     homes = {str(a): home for home in settings.homes if (a := tunnel.address(home, family))}
@@ -69,6 +71,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
     outbound, outbound_ports = _outbound(settings, family)
     crosses, hides = f"ct mark set ct mark or {CROSSES:#010x}", f"ct mark and {HIDDEN:#010x} != 0"
     inside = tunnel.network if family is Family.V4 else tunnel.prefix
+    relay = tunnel.relay if family is Family.V4 else tunnel.inner6(tunnel.relay)
     clamp = "tcp option maxseg size set rt mtu"
     lines = [
         f"add table {ip} {TABLE}",
@@ -92,7 +95,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\tchain forged {",
         "\t\ttype filter hook prerouting priority raw; policy accept;",
         # The address first: most packets have another, and a name is dear to compare.
-        f'\t\t{ip} saddr {inside} iifname != "{wg}" iifname != "lo" drop',
+        f'\t\t{ip} saddr {inside} iifname != {wg} iifname != "lo" drop',
         "\t}",
         # A NAT chain is asked of a flow's first packet alone: what is decided once stands here.
         "\tchain prerouting {",
@@ -108,29 +111,30 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\t}",
         "\tchain postrouting {",
         "\t\ttype nat hook postrouting priority srcnat; policy accept;",
-        f'\t\toifname "{wg}" ct status dnat {hides} masquerade',
+        # Not masquerade: that ends a flow whose way to its home is another interface by now.
+        f"\t\toifname {wg} ct status dnat {hides} snat {ip} to {relay}",
         # A home that sends all by the relay and dials its public address meets itself.
-        f'\t\toifname "{wg}" ct status dnat {ip} saddr . {ip} daddr @selves masquerade',
-        f'\t\toifname != "{wg}" ct mark and {CROSSES:#010x} != 0 masquerade',
+        f"\t\toifname {wg} ct status dnat {ip} saddr . {ip} daddr @selves snat {ip} to {relay}",
+        f"\t\toifname != {wg} ct mark and {CROSSES:#010x} != 0 masquerade",
         "\t}",
         "\tchain forward {",
         "\t\ttype filter hook forward priority mangle; policy accept;",
         # Two questions to each packet, and the rest to few of them.
-        f'\t\tct state new iifname "{wg}" jump crossing',
+        f"\t\tct state new iifname {wg} jump crossing",
         "\t\ttcp flags & (syn | rst) == syn jump clamp",
         "\t}",
         "\tchain crossing {",
-        f'\t\toifname "{wg}" {ip} saddr @to_homes {ip} daddr @homes {crosses}',
-        f'\t\toifname "{wg}" {ip} saddr @to_devices {ip} daddr @roaming {crosses}',
-        f'\t\toifname != "{wg}" {ip} daddr != @not_internet {ip} saddr @outbound {crosses}',
-        f'\t\toifname != "{wg}" {ip} daddr != @not_internet'
+        f"\t\toifname {wg} {ip} saddr @to_homes {ip} daddr @homes {crosses}",
+        f"\t\toifname {wg} {ip} saddr @to_devices {ip} daddr @roaming {crosses}",
+        f"\t\toifname != {wg} {ip} daddr != @not_internet {ip} saddr @outbound {crosses}",
+        f"\t\toifname != {wg} {ip} daddr != @not_internet"
         f" {ip} saddr . meta l4proto . th dport @outbound_ports {crosses}",
         "\t}",
         # Clamped both ways: path MTU discovery is often broken, and a ClientHello with a
         # post-quantum key no longer fits one packet.
         "\tchain clamp {",
-        f'\t\toifname "{wg}" {clamp}',
-        f'\t\tiifname "{wg}" {clamp}',
+        f"\t\toifname {wg} {clamp}",
+        f"\t\tiifname {wg} {clamp}",
         "\t}",
         "}",
     ]
@@ -145,15 +149,18 @@ def filter_rules(settings: Settings, family: Family = Family.V4) -> str:
     reached from the tunnel, nor the tunnel's network from outside.
     """
     chain = forward_chain(settings)
-    wg = settings.tunnel.interface
+    names = settings.tunnel.interfaces
     prohibited = "icmp-admin-prohibited" if family is Family.V4 else "icmp6-adm-prohibited"
     return "\n".join(
         [
             "*filter",
             f":{chain} - [0:0]",
             f"-A {chain} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
-            f"-A {chain} -o {wg} -m conntrack --ctstate DNAT -j ACCEPT",
-            f"-A {chain} -i {wg} -m connmark --mark {CROSSES:#010x}/{CROSSES:#010x} -j ACCEPT",
+            *(f"-A {chain} -o {wg} -m conntrack --ctstate DNAT -j ACCEPT" for wg in names),
+            *(
+                f"-A {chain} -i {wg} -m connmark --mark {CROSSES:#010x}/{CROSSES:#010x} -j ACCEPT"
+                for wg in names
+            ),
             f"-A {chain} -j REJECT --reject-with {prohibited}",
             "COMMIT",
             "",

@@ -8,10 +8,13 @@ from .model import Device, Forward, Home, Peer, Reach, Settings, Traffic, Tunnel
 
 KEY = "key "
 
+OWN = "relay key"
+RELAY = "the relay"
+
 
 def summary(settings: Settings) -> tuple[str, ...]:
     """A line for the tunnel and for each home, forward and device; public."""
-    lines = [_tunnel(settings.tunnel)]
+    lines = [_tunnel(settings.tunnel), *_own_keys(settings.tunnel)]
     if settings.ssh_by_tunnel:
         lines.append("ssh by the tunnel alone")
     for home in settings.homes:
@@ -30,20 +33,25 @@ def destination(home: Home, forward: Forward) -> str:
 def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     """From one summary to another: what comes, goes or changes, and what that cuts."""
     old, new = ({_key(line): line for line in lines} for lines in (before, after))
+    own = [_accepted(lines, OWN) for lines in (before, after)]
+    yield from _key_changes(RELAY, *own)
     for key in {**old, **new}:
         if key.startswith(KEY):
             name = key.removeprefix(KEY)
             if _peers(old, name) and _peers(new, name):
                 yield from _key_changes(name, accepted(before, name), accepted(after, name))
     for key, line in old.items():
-        if key.startswith(KEY):
+        if key.startswith((KEY, OWN)):
             continue
         if key not in new:
             yield f"removes {line}{_cost(key)}"
         elif new[key] != line:
-            yield f"changes {line}, now {new[key].removeprefix(key).strip()}{_cost(key)}"
+            cost = _cost(key)
+            if key == "tunnel" and _apart_from_port(line) == _apart_from_port(new[key]):
+                cost = _cost_of_port(*own)
+            yield f"changes {line}, now {new[key].removeprefix(key).strip()}{cost}"
     for key, line in new.items():
-        if key not in old and not key.startswith(KEY):
+        if key not in old and not key.startswith((KEY, OWN)):
             yield f"adds {line}"
 
 
@@ -52,7 +60,11 @@ def accepted(lines: Sequence[str], name: str) -> tuple[str, ...]:
 
     A peer that has no line for it has its first.
     """
-    head = f"{KEY}{name} "
+    return _accepted(lines, f"{KEY}{name}")
+
+
+def _accepted(lines: Sequence[str], head: str) -> tuple[str, ...]:
+    head = f"{head} "
     found = next((line for line in lines if line.startswith(head)), f"{head}1")
     return tuple(found.removeprefix(head).split(", next "))
 
@@ -68,12 +80,20 @@ def cut_off(
             yield name, which
 
 
+def own_left_out(before: Sequence[str], after: Sequence[str]) -> str | None:
+    """Which of the relay's two keys, ``present`` or ``next``, is there no more, if one is."""
+    was, now = ([key.partition(" ")[0] for key in _accepted(x, OWN)] for x in (before, after))
+    if len(was) < 2 or len(set(was) & set(now)) != 1:
+        return None
+    return "next" if was[0] in now else "present"
+
+
 def _key_changes(name: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
-    if new[0] in old[1:]:
+    if new[0] in (key.partition(" udp/")[0] for key in old[1:]):
         yield f"{name}: key {new[0]} alone, key {old[0]} is refused"
     elif new[0] != old[0]:
-        away = "it is away until it has its new config"
-        yield f"{name}: key {new[0]} in place of key {old[0]} ({away})"
+        who = "whoever dials is away until it" if name == RELAY else "it is away until it"
+        yield f"{name}: key {new[0]} in place of key {old[0]} ({who} has the new config)"
     elif new[1:] != old[1:]:
         yield from (f"{name}: next key {key} is accepted no more" for key in old[1:])
     if new[1:] != old[1:]:
@@ -101,6 +121,17 @@ def _key(line: str) -> str:
     return first if "/" in first or first == "tunnel" else f"{first} {rest.partition(' ')[0]}"
 
 
+def _apart_from_port(line: str) -> list[str]:
+    words = line.split(" ")
+    return words[:2] + words[3:]
+
+
+def _cost_of_port(old: Sequence[str], new: Sequence[str]) -> str:
+    """The tunnel goes on; who knew the next key knew the port as well."""
+    known = new[0] in (key.partition(" ")[0] for key in old[1:])
+    return "" if known else " (who dials the old port is away until it has its new config)"
+
+
 def _cost(key: str) -> str:
     if key.startswith("ssh "):
         return ""
@@ -117,6 +148,13 @@ def _tunnel(tunnel: Tunnel) -> str:
     if not tunnel.ipv6:
         words.append("without IPv6")
     return " ".join(words)
+
+
+def _own_keys(tunnel: Tunnel) -> Iterator[str]:
+    if tunnel.next_way:
+        yield f"{OWN} {tunnel.key}, next {tunnel.next_way.key} udp/{tunnel.next_way.port}"
+    elif tunnel.key != 1:
+        yield f"{OWN} {tunnel.key}"
 
 
 def _home(home: Home) -> str:

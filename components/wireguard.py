@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .family import Family
-from .keys import PeerKeys, RelayKeys
+from .keys import PeerKeys, RelayKeys, WireGuardKey
 from .model import Settings, Tunnel
 from .rules import TABLE, forward_chain
 
@@ -18,18 +18,24 @@ NO_IPV6 = "[ ! -e /proc/sys/net/ipv6 ]"
 
 @dataclass(frozen=True)
 class Uplink:
-    """What a peer must know of its relay: its public key, and ``host:port`` to dial."""
+    """What a peer must know of its relay: its public key, and ``host:port`` to dial.
+
+    ``identity`` is the relay's first public key, where that is another.
+    """
 
     public_key: str
     endpoint: str
+    identity: str = ""
 
     @property
     def slot(self) -> int:
-        """A number from 1 to 254 for this relay, from its public key.
+        """A number from 1 to 254 for this relay, from its first public key.
 
-        A home of two relays needs a mark, a routing table and rule preferences for each.
+        A home of two relays needs a mark, a routing table and rule preferences for each, and keeps
+        them when the relay's key changes.
         """
-        return 1 + hashlib.sha256(self.public_key.encode()).digest()[0] % 254
+        known_by = self.identity or self.public_key
+        return 1 + hashlib.sha256(known_by.encode()).digest()[0] % 254
 
 
 def relay_interface(settings: Settings, keys: RelayKeys) -> str:
@@ -64,6 +70,23 @@ def relay_interface(settings: Settings, keys: RelayKeys) -> str:
     )
 
 
+def relay_next(settings: Settings, key: WireGuardKey) -> str:
+    """``wg0-2.conf``: the relay's next key, beside ``wg0`` and with the same peers and rules.
+
+    Whose route leads here is decided by who comes (``cloud-init/host/rotate``).
+    """
+    tunnel = settings.tunnel
+    chain = forward_chain(settings)
+    families = Family if tunnel.prefix else (Family.V4,)
+    up = [line for family in families for line in _jumps_up(family, chain)]
+    if tunnel.prefix:
+        up.append(f"ip -6 addr replace {tunnel.inner6(tunnel.relay)}/128 dev %i 2>/dev/null || :")
+    up.append(f"wg addconf %i /etc/wireguard/{tunnel.interface}.peers")
+    gone = [line for family in families for line in _jumps_down(family, chain)]
+    extra = [f"ListenPort = {tunnel.newest_port}"]
+    return interface(tunnel, f"{tunnel.relay}/32", key.private, extra, up, (), gone)
+
+
 def _if_there(family: Family, command: str) -> str:
     return command if family is Family.V4 else f"{NO_IPV6} || {command}"
 
@@ -72,21 +95,31 @@ def _filter_up(family: Family, chain: str) -> list[str]:
     tool = family.iptables
     return [
         _if_there(family, f"cat /etc/wireguard/%i.{tool} | {tool}-restore --wait --noflush"),
-        *(
-            _if_there(
-                family,
-                f"{tool} -w -C FORWARD {jump} -j {chain} 2>/dev/null"
-                f" || {tool} -w -I FORWARD {jump} -j {chain}",
-            )
-            for jump in ("-i %i", "-o %i")
-        ),
+        *_jumps_up(family, chain),
     ]
+
+
+def _jumps_up(family: Family, chain: str) -> list[str]:
+    tool = family.iptables
+    return [
+        _if_there(
+            family,
+            f"{tool} -w -C FORWARD {jump} -j {chain} 2>/dev/null"
+            f" || {tool} -w -I FORWARD {jump} -j {chain}",
+        )
+        for jump in ("-i %i", "-o %i")
+    ]
+
+
+def _jumps_down(family: Family, chain: str) -> list[str]:
+    tool = family.iptables
+    return [f"{tool} -w -D FORWARD {j} -j {chain} 2>/dev/null || :" for j in ("-i %i", "-o %i")]
 
 
 def _filter_down(family: Family, chain: str) -> list[str]:
     tool = family.iptables
     return [
-        *(f"{tool} -w -D FORWARD {j} -j {chain} 2>/dev/null || :" for j in ("-i %i", "-o %i")),
+        *_jumps_down(family, chain),
         f"{tool} -w -F {chain} 2>/dev/null && {tool} -w -X {chain} || :",
     ]
 

@@ -63,13 +63,13 @@ def look(request: Request, say: Say) -> dict[str, Any]:
     except OperateError as error:
         return {"reached": False, "why": str(error)}
     found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
-    found |= {"changed": [], "faults": [], "notes": [], "pairs": {}}
+    found |= {"changed": [], "faults": [], "notes": [], "pairs": {}, "ways": {}}
     for line in said.splitlines():
         name, *words = line.split("\t")
         if name in ("is", "drift"):
             found[name] = words[0]
-        elif name == "pair":
-            found["pairs"][words[0]] = words[1]
+        elif name in ("pair", "way"):
+            found[f"{name}s"][words[0]] = words[1]
         elif name in ("fault", "note"):
             found[f"{name}s"].append(words)
         elif name in ("summary", "changed"):

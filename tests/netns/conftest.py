@@ -115,7 +115,8 @@ class Lab:
 
     @property
     def uplink(self) -> Uplink:
-        return Uplink(self.keys.wireguard.public, f"{self.address}:{self.settings.tunnel.port}")
+        dial = f"{self.address}:{self.settings.tunnel.newest_port}"
+        return Uplink(self.keys.newest.public, dial, self.keys.identity)
 
     def home(self, name: str = "home") -> Home:
         return next(home for home in self.settings.homes if home.name == name)

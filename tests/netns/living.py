@@ -41,6 +41,9 @@ ended() {
 case "$*" in
 "stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
 "start wg-quick@wg0.service") wg-quick up wg0 ;;
+"-q disable --now wg-quick@wg0-2.service") wg-quick down wg0-2 || : ;;
+"start wg-quick@wg0-2.service") ip link show wg0-2 >/dev/null 2>&1 || wg-quick up wg0-2 ;;
+"-q enable wg-quick@wg0-2.service") ;;
 "stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
 "-q disable --now cgnat-relay-rotate.service") ended ;;
 "-q enable cgnat-relay-rotate.service") ;;

@@ -36,6 +36,7 @@ LOOK = {
     "faults": [],
     "notes": [],
     "pairs": {},
+    "ways": {},
 }
 
 

@@ -45,4 +45,7 @@ def keys(of: Settings) -> RelayKeys:
         peers[peer.name] = replace(peer_keys(peer.public_key), following=following)
     prefix = unique_local(base64.b64encode(os.urandom(5)).decode())
     tls = None if of.tunnel.tls is None else tls_key(seed())
-    return RelayKeys(wireguard_key(seed()), ssh_key(seed()), ssh_key(seed()), peers, prefix, tls)
+    own = wireguard_key(seed())
+    following = wireguard_key(seed()) if of.tunnel.next_way else None
+    hosts = ssh_key(seed()), ssh_key(seed())
+    return RelayKeys(own, *hosts, peers, prefix, tls, following, own.public)

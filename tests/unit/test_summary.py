@@ -92,12 +92,12 @@ OWN = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
         (
             {"next": {"key": 2}},
             {"key": 3},
-            ["home: key 3 in place of key 1 (it is away until it has its new config)"],
+            ["home: key 3 in place of key 1 (it is away until it has the new config)"],
         ),
         (
             {},
             {"publicKey": OWN},
-            ["home: key 1 MjIyMjIy in place of key 1 (it is away until it has its new config)"],
+            ["home: key 1 MjIyMjIy in place of key 1 (it is away until it has the new config)"],
         ),
         (
             {"next": {"key": 2, "publicKey": OWN}},

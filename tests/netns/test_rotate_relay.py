@@ -1,0 +1,271 @@
+"""The relay's own key changes in two phases; who is connected stays so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from components.keys import wireguard_key
+from components.plan import HostPlan
+
+from ..unit import samples
+from ..waiting import eventually
+from . import living, rotating
+from .conftest import RELAY, TALK, Lab, make
+from .living import STATE
+from .rotating import RESTART, STOP, systemctl
+from .topology import internet
+
+CLIENT = "203.0.113.9"
+PARTS = ("tunnel", "next", "peers", "rules")
+NEXT = {"key": 2, "port": 51822}
+FORWARDS = ["80:8080", "81:8081/udp", "82:8082/both"]
+HIDDEN = {"port": 83, "to": 8081, "protocol": "udp", "mode": "masquerade"}
+
+
+@pytest.fixture
+def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
+    with internet(wg_env) as net:
+        made = make(net, {"devices": ["laptop"]}, forwards=[*FORWARDS, HIDDEN])
+        made.relay_up()
+        rotating.begin(made)
+        bring(made)
+        made.home_up()
+        made.serve("home", 8080, verb="count")
+        made.serve("home", 8081, verb="echo")
+        made.serve_both("home", 8082)
+        yield made
+
+
+def planned(lab: Lab, *extra: str) -> HostPlan:
+    tunnel = lab.settings.tunnel
+    raw: dict[str, object] = {"port": tunnel.port, "key": tunnel.key}
+    if tunnel.next_way:
+        raw["next"] = NEXT
+    home = {"name": "home", "forwards": [*FORWARDS, HIDDEN, *extra]}
+    return living.plan(lab, [home], *PARTS, devices=["laptop"], tunnel=raw)
+
+
+def bring(lab: Lab, *extra: str) -> str:
+    token = living.bring(lab, planned(lab, *extra))
+    return living.confirm(lab, token) if token else ""
+
+
+def begin(lab: Lab) -> str:
+    """Phase 1."""
+    settings = samples.settings(tunnel={"next": NEXT})
+    tunnel = replace(lab.settings.tunnel, next_way=settings.tunnel.next_way)
+    lab.settings = replace(lab.settings, tunnel=tunnel)
+    lab.keys = replace(lab.keys, following=wireguard_key(samples.seed()))
+    return bring(lab)
+
+
+def finished(lab: Lab) -> None:
+    """Phase 2, in the settings."""
+    tunnel = replace(lab.settings.tunnel, port=51822, key=2, next_way=None)
+    lab.settings = replace(lab.settings, tunnel=tunnel)
+    lab.keys = replace(lab.keys, wireguard=lab.keys.newest, following=None)
+
+
+def given_up(lab: Lab) -> None:
+    tunnel = replace(lab.settings.tunnel, next_way=None)
+    lab.settings = replace(lab.settings, tunnel=tunnel)
+    lab.keys = replace(lab.keys, following=None)
+
+
+def started(lab: Lab, verb: str, port: int) -> subprocess.Popen[str]:
+    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), "300"])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    process.terminate()
+    said, error = process.communicate(timeout=60)
+    assert not error
+    return said
+
+
+def home_takes(lab: Lab) -> None:
+    lab.net["home"].run("wg-quick down wg0")
+    lab.home_up()
+
+
+def routed(lab: Lab, name: str = "home") -> bool:
+    """Whether a peer's addresses are routed to the next interface, of both families."""
+    relay = lab.net["relay"]
+    shown = relay.run("ip route show dev wg0-2", check=False) + relay.run(
+        "ip -6 route show dev wg0-2", check=False
+    )
+    found = [address in shown.split() for address in lab.inner(name)]
+    assert found in ([True, True], [False, False]), shown
+    return found[0]
+
+
+def comes(lab: Lab, name: str = "home") -> None:
+    eventually(lambda: routed(lab, name), f"{name} comes by the next key")
+
+
+def settled(lab: Lab) -> list[str]:
+    text = f"sh {STATE}/state wg0 | LC_ALL=C comm -3 - {STATE}/seen"
+    return living.run(lab, text).splitlines()
+
+
+def received(lab: Lab) -> int:
+    dump = lab.net["relay"].run("wg show wg0 dump").splitlines()[1:]
+    return sum(int(line.split("\t")[5]) for line in dump)
+
+
+def test_the_relays_key_changes_under_all_flows(lab: Lab) -> None:
+    relay, old = lab.net["relay"], lab.keys.wireguard
+    link = relay.run("cat /sys/class/net/wg0/ifindex", check=False)
+    mark = lab.way.mark
+    download, pings, hidden = (
+        started(lab, "download", 80),
+        started(lab, "pings", 81),
+        started(lab, "pings", 83),
+    )
+    said = begin(lab)
+    assert "waits home" in said
+    assert "waits laptop" in said
+    assert lab.both(82) == [CLIENT, CLIENT]
+    assert not routed(lab)
+    home_takes(lab)
+    comes(lab)
+    assert lab.way.mark == mark, "home's marks stay what they were"
+    eventually(lambda: lab.both(82) == [CLIENT, CLIENT], "the home answers")
+    assert settled(lab) == [], "a change of keys under way is no drift"
+    assert "waits home" not in bring(lab, "91:8082/udp"), "another change goes on beside it"
+    assert routed(lab)
+    pinged = relay.run(f"ping -c 1 -W 3 {lab.inner('home')[0]}")
+    assert " 0% packet loss" in pinged
+
+    finished(lab)
+    bring(lab)
+    assert relay.run("wg show wg0 listen-port") == "51822\n"
+    assert relay.run("cat /sys/class/net/wg0/ifindex", check=False) == link
+    assert relay.run("wg show wg0 public-key").strip() != old.public
+    assert relay.run(["sh", "-c", "wg show wg0-2 2>&1 || :"]).startswith("Unable")
+    eventually(lambda: lab.both(82) == [CLIENT, CLIENT], "the home answers", within=3)
+    before = received(lab)
+    eventually(lambda: received(lab) > before + 400_000, "the download goes on")
+    assert int(ended(download)) > 500_000
+    for kind, process in (("plain", pings), ("hidden", hidden)):
+        sent, back = map(int, ended(process).split())
+        print(f"{kind}: {sent - back} of {sent} datagrams, one each 10 ms, were lost")
+        assert sent - back < 500
+    found = relay.run("find /etc/wireguard /etc/systemd /usr/local/lib -name '*rotate*'")
+    assert found == ""
+    assert relay.run("find /etc/wireguard /etc/systemd -name 'wg*-2*'") == ""
+    assert "wg0-2" not in relay.run("iptables-save") + relay.run("ip6tables-save")
+
+    # The old one is refused.
+    lab.keys = replace(lab.keys, wireguard=old)
+    lab.settings = replace(lab.settings, tunnel=replace(lab.settings.tunnel, port=51820))
+    lab.net["home"].run("wg-quick down wg0")
+    with pytest.raises(AssertionError, match="handshake: not within"):
+        lab.home_up()
+
+
+def test_the_relay_calls_who_is_idle(lab: Lab) -> None:
+    """Nobody sends anything: by itself a home would notice after two minutes."""
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    finished(lab)
+    bring(lab)
+
+    def shaken() -> bool:
+        return lab.net["relay"].run("wg show wg0 latest-handshakes").count("\t0\n") == 1
+
+    eventually(shaken, "the home's handshake", within=3)
+    assert lab.call("udp", 82) == CLIENT
+
+
+def test_without_what_moves_it_a_home_that_came_is_not_answered(lab: Lab) -> None:
+    """The off-case."""
+    begin(lab)
+    systemctl(lab, STOP)
+    home_takes(lab)
+    assert lab.call("udp", 82) == ""
+    systemctl(lab, RESTART)
+    comes(lab)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers")
+
+
+def test_a_home_that_goes_back_is_followed(lab: Lab) -> None:
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    both = lab.settings, lab.keys
+    given_up(lab)
+    home_takes(lab)
+    eventually(lambda: not routed(lab), "the home is back")
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers")
+    bring(lab)
+    assert lab.call("udp", 82) == CLIENT
+    lab.settings, lab.keys = both
+    bring(lab)
+    assert lab.call("udp", 82) == CLIENT
+
+
+def test_who_is_connected_by_the_key_that_goes_is_not_cut_off(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    begin(lab)
+    both = lab.settings, lab.keys
+    finished(lab)
+    with pytest.raises(AssertionError, match="home comes with its present key, which this plan"):
+        bring(lab)
+    lab.settings, lab.keys = both
+    assert lab.call("udp", 82) == CLIENT
+    home_takes(lab)
+    comes(lab)
+    given_up(lab)
+    with pytest.raises(AssertionError, match="home comes with its next key, which this plan"):
+        bring(lab)
+    lab.settings, lab.keys = both
+    assert lab.call("udp", 82) == CLIENT
+    # The laptop has never come: it keeps nobody waiting.
+    finished(lab)
+    bring(lab)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers")
+    lab.device_up("laptop", host="laptop")
+    home = lab.inner("home")[0]
+    assert lab.call("tcp", 8082, host="laptop", to=home) == lab.inner("laptop")[0]
+    assert relay.run("wg show wg0 peers").count("\n") == 2
+
+
+def test_a_change_of_the_key_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    pings = started(lab, "pings", 81)
+    both = lab.settings, lab.keys
+    finished(lab)
+    assert living.bring(lab, planned(lab))
+    assert relay.run("wg show wg0 listen-port") == "51822\n"
+    living.time_is_up(lab)
+    lab.settings, lab.keys = both
+    assert relay.run("wg show wg0 listen-port") == "51820\n"
+    assert relay.run("wg show wg0-2 listen-port") == "51822\n"
+    comes(lab)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers", within=3)
+    assert settled(lab) == []
+    sent, back = map(int, ended(pings).split())
+    print(f"{sent - back} of {sent} datagrams, one each 10 ms, were lost")
+    assert sent - back < 500
+
+
+def test_another_port_of_the_tunnel_restarts_nothing(lab: Lab) -> None:
+    """Homes dial the old one; those that are told by the relay itself come with the next packet."""
+    relay = lab.net["relay"]
+    peers = sorted(relay.run("wg show wg0 latest-handshakes").splitlines())
+    lab.settings = replace(lab.settings, tunnel=replace(lab.settings.tunnel, port=4500))
+    bring(lab)
+    assert relay.run("wg show wg0 listen-port") == "4500\n"
+    assert sorted(relay.run("wg show wg0 latest-handshakes").splitlines()) == peers
+    assert re.search(r"^ListenPort = 4500$", relay.run("cat /etc/wireguard/wg0.conf"), re.M)
