@@ -24,6 +24,7 @@ from .keys import (
     KEY_BYTES,
     PeerKeys,
     RelayKeys,
+    SshKey,
     ssh_key,
     tls_key,
     unique_local,
@@ -76,7 +77,10 @@ class Relay(pulumi.ComponentResource):
         settings, looked = validate(args, machine_kind)
         super().__init__("cgnat-relay:index:Relay", name, None, opts)
 
-        keys = self._keys(name, settings)
+        seeds = self._seeds(name, settings)
+        keys = _keys(settings, seeds)
+        # Of its own seed each, so that a preview knows them while it does not know another's.
+        host, management = (_ssh(seeds[which]) for which in ("host", "management"))
         plan = keys.apply(lambda k: relay_plan(settings, k))
         order = Order(
             user_data=pulumi.Output.all(plan, keys).apply(
@@ -88,9 +92,9 @@ class Relay(pulumi.ComponentResource):
                     else ""
                 )
             ),
-            host_key=_public(keys, lambda k: k.host.public if k.host else ""),
-            management_key=keys.apply(lambda k: k.management.private if k.management else ""),
-            management_public=_public(keys, lambda k: k.management.public if k.management else ""),
+            host_key=_public(host, lambda key: key.public if key else ""),
+            management_key=management.apply(lambda key: key.private if key else ""),
+            management_public=_public(management, lambda key: key.public if key else ""),
             ssh_port=settings.ssh_port,
             tunnel_port=settings.tunnel.port,
             openings=settings.openings,
@@ -102,11 +106,11 @@ class Relay(pulumi.ComponentResource):
 
         self.public_ip = machine.public_ip
         self.endpoint = machine.endpoint.apply(lambda found: dialled(settings, found))
-        self.public_key = _public(keys, lambda k: k.newest.public)
+        self.public_key = _wireguard_public(seeds["wireguard"][-1])
         self.forwards = pulumi.Output.all(machine.public_ip, machine.reach).apply(
             lambda found: rows(settings, found[0], found[1])
         )
-        identity = _public(keys, lambda k: k.identity)
+        identity = _wireguard_public(seeds["identity"])
         self.home_rules = identity.apply(
             lambda known_by: _rules(settings, Uplink("", "", known_by))
         )
@@ -148,8 +152,8 @@ class Relay(pulumi.ComponentResource):
             }
         )
 
-    def _keys(self, name: str, settings: Settings) -> pulumi.Output[RelayKeys]:
-        """Every key of the relay, from random bytes that live in the state, encrypted."""
+    def _seeds(self, name: str, settings: Settings) -> dict[str, Any]:
+        """What every key of the relay is made of: random bytes in the state, encrypted."""
 
         def seed(what: str, length: int = KEY_BYTES, secret: bool = True) -> pulumi.Output[str]:
             made = random.RandomBytes(
@@ -180,7 +184,7 @@ class Relay(pulumi.ComponentResource):
         generations = [tunnel.key, *([tunnel.next_way.key] if tunnel.next_way else [])]
         # The first stays for ever: it is what homes derive their marks from.
         made = {key: seed(of_generation("wireguard-key", key)) for key in {1, *generations}}
-        seeds: dict[str, Any] = {
+        return {
             "identity": made[1],
             "wireguard": [made[key] for key in generations],
             "host": None if settings.site.adopted else seed("host-key"),
@@ -189,18 +193,6 @@ class Relay(pulumi.ComponentResource):
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
             "tls": None if settings.tunnel.tls is None else seed("tls-key"),
         }
-        return pulumi.Output.secret(seeds).apply(
-            lambda found: RelayKeys(
-                wireguard=wireguard_key(found["wireguard"][0]),
-                following=wireguard_key(found["wireguard"][1]) if tunnel.next_way else None,
-                identity=wireguard_key(found["identity"]).public,
-                host=ssh_key(found["host"]) if found["host"] else None,
-                management=ssh_key(found["management"]) if found["management"] else None,
-                peers={name: peer_keys(pairs) for name, pairs in found["peers"].items()},
-                prefix=unique_local(found["prefix"]),
-                tls=tls_key(found["tls"]) if found["tls"] else None,
-            )
-        )
 
 
 def validate(args: RelayArgs, machine: MachineKind) -> tuple[Settings, Mapping[str, Any] | None]:
@@ -288,6 +280,32 @@ def dialled(settings: Settings, endpoint: str) -> str:
     if settings.tunnel.next_way:
         port = str(settings.tunnel.newest_port)
     return f"{settings.tunnel.host or host}:{port}"
+
+
+def _keys(settings: Settings, seeds: Mapping[str, Any]) -> pulumi.Output[RelayKeys]:
+    """Every key of the relay, secret."""
+    return pulumi.Output.secret(seeds).apply(
+        lambda found: RelayKeys(
+            wireguard=wireguard_key(found["wireguard"][0]),
+            following=wireguard_key(found["wireguard"][1]) if settings.tunnel.next_way else None,
+            identity=wireguard_key(found["identity"]).public,
+            host=ssh_key(found["host"]) if found["host"] else None,
+            management=ssh_key(found["management"]) if found["management"] else None,
+            peers={name: peer_keys(pairs) for name, pairs in found["peers"].items()},
+            prefix=unique_local(found["prefix"]),
+            tls=tls_key(found["tls"]) if found["tls"] else None,
+        )
+    )
+
+
+def _ssh(seed: pulumi.Output[str] | None) -> pulumi.Output[SshKey | None]:
+    secret: pulumi.Output[str | None] = pulumi.Output.secret(seed)
+    return secret.apply(lambda text: ssh_key(text) if text else None)
+
+
+def _wireguard_public(seed: pulumi.Output[str]) -> pulumi.Output[str]:
+    secret: pulumi.Output[str] = pulumi.Output.secret(seed)
+    return _public(secret, lambda text: wireguard_key(text).public)
 
 
 def of_generation(name: str, key: int) -> str:

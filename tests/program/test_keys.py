@@ -7,11 +7,15 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
+from components import ConfigError, adopt
+from components.config import read
+from components.faults import Collector
 from components.summary import summary
 
 from ..unit import samples
-from .conftest import LOOK, Program, Run, is_secret, plain
+from .conftest import LOOK, ROOT, Program, Run, is_secret, plain
 
 BYTES = "random:index/randomBytes:RandomBytes"
 HOME = {"name": "home", "forwards": ["80:8080"]}
@@ -120,3 +124,81 @@ def test_a_preview_says_who_comes_with_which_key(
     assert any(told in line for line in said["info"]), said
     assert bool(said["warn"]) == bool(warned), said
     assert all(warned in line for line in said["warn"])
+
+
+ADOPTED = {
+    "kind": "adopt",
+    "host": "203.0.113.7",
+    "hostKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICDYPeUrQ2sn4yzMxlY7fcAmCdXIdeG7RTXMNHrzHOvX",
+}
+BESIDE = {"next": {"key": 2, "port": 51822}}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an adopted one answers, as one of another kind does."""
+    monkeypatch.setattr(adopt, "ask", lambda _: dict(LOOK))
+
+
+AFTER = {"key": 2, "port": 51822}
+
+
+def test_the_relays_first_seed_stays_and_homes_keep_their_marks(program: Program) -> None:
+    first, both, second = (
+        program({"homes": [HOME], "vps": ADOPTED, "tunnel": tunnel})
+        for tunnel in ({}, BESIDE, AFTER)
+    )
+    assert seeds(both) == seeds(first) | {"relay-wireguard-key-2"} == seeds(second)
+    assert both.outputs["homeConfig"] == second.outputs["homeConfig"] != first.outputs["homeConfig"]
+    assert both.outputs["homeInstaller"] == second.outputs["homeInstaller"]
+    assert first.outputs["relayPublicKey"] != both.outputs["relayPublicKey"]
+    assert both.outputs["relayPublicKey"] in both.outputs["homeConfig"]
+    assert both.outputs["endpoint"] == "203.0.113.7:51822"
+
+    def tables(run: Run) -> set[str]:
+        return set(re.findall(r"cgnat-relay-\d+|fwmark \S+|pref \d+", run.outputs["homeConfig"]))
+
+    assert len(tables(first)) > 4
+    assert tables(first) == tables(both)
+
+
+def test_the_lab_has_one_port_for_the_tunnel(program: Program) -> None:
+    with pytest.raises(
+        ConfigError, match=r"tunnel\.next: home's VM reaches the relay's by one port"
+    ):
+        program({"homes": [HOME], "tunnel": BESIDE})
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "which", "warned"),
+    [(AFTER, "present", True), (AFTER, "next", False), ({}, "next", True), (BESIDE, "next", False)],
+)
+def test_a_preview_says_whom_the_relays_key_would_leave_out(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    tunnel: dict[str, Any],
+    which: str,
+    warned: bool,
+) -> None:
+    said: dict[str, list[str]] = {"info": [], "warn": []}
+    for level, lines in said.items():
+        monkeypatch.setattr(pulumi.log, level, lambda text, *_, lines=lines: lines.append(text))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    before = summary(samples.settings(homes=[HOME], tunnel=BESIDE))
+    monkeypatch.setitem(LOOK, "summary", list(before))
+    monkeypatch.setitem(LOOK, "ways", {"home": which})
+    program({"homes": [HOME], "vps": ADOPTED, "tunnel": tunnel})
+    text = f"home comes by the relay's {which} key"
+    assert any(text in line for line in said["warn"]) == warned, said
+    assert any(text in line for line in said["info"]) == (tunnel == BESIDE), said
+
+
+def test_every_config_in_the_docs_is_one() -> None:
+    page = (ROOT / "docs" / "keys.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 5
+    for block in blocks:
+        config = yaml.safe_load(block)["config"]
+        faults = Collector()
+        read({key.partition(":")[2]: value for key, value in config.items()}, faults)
+        assert not faults.faults

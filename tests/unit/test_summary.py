@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.summary import changes, cut_off, summary
+from components.summary import changes, cut_off, own_left_out, summary
 
 from . import samples
 
@@ -140,3 +140,50 @@ def test_who_would_be_cut_off_is_found(which: str, after: dict[str, Any], cut: b
 def test_who_is_taken_out_is_not_cut_off_by_its_key() -> None:
     before = lines(homes=[KEY | {"next": {"key": 2}}, {"name": "b"}])
     assert [*cut_off({"home": "present"}, before, lines(homes=[{"name": "b"}]))] == []
+
+
+BESIDE = {"next": {"key": 2, "port": 51822}}
+MOVED = "tunnel 172.16.0.0/24 udp/51820 mtu 1420, now 172.16.0.0/24 udp/51822 mtu 1420"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, BESIDE, ["the relay: next key 2 udp/51822, accepted beside key 1"]),
+        (
+            BESIDE,
+            {"key": 2, "port": 51822},
+            ["the relay: key 2 alone, key 1 is refused", f"changes {MOVED}"],
+        ),
+        (BESIDE, {}, ["the relay: next key 2 udp/51822 is accepted no more"]),
+        (
+            {},
+            {"key": 2},
+            [
+                "the relay: key 2 in place of key 1"
+                " (whoever dials is away until it has the new config)"
+            ],
+        ),
+        (
+            {},
+            {"port": 51822},
+            [f"changes {MOVED} (who dials the old port is away until it has its new config)"],
+        ),
+    ],
+)
+def test_a_change_of_the_relays_own_key_is_told(
+    before: dict[str, Any], after: dict[str, Any], told: list[str]
+) -> None:
+    assert [*changes(lines(tunnel=before), lines(tunnel=after))] == told
+
+
+def test_which_of_the_relays_keys_is_left_out() -> None:
+    first, both, second, third = (
+        lines(tunnel=tunnel)
+        for tunnel in ({}, BESIDE, {"key": 2, "port": 51822}, {"key": 3, "port": 51822})
+    )
+    assert own_left_out(both, second) == "present"
+    assert own_left_out(both, first) == "next"
+    assert own_left_out(both, both) is None
+    assert own_left_out(both, third) is None
+    assert own_left_out(first, second) is None

@@ -25,6 +25,7 @@ SHIPPED = (
     "cloud-init/**/*",
     "components/*.py",
     "engine/*.py",
+    "operate/*.py",
     "tests/*.py",
     "tests/netns/**/*",
     "tests/unit/__init__.py",

@@ -28,3 +28,9 @@ def test_the_return_path(vm: Inside) -> None:
     for case in ("host-tcp", "host-udp", "container-tcp", "container-udp"):
         chosen.append(f"{RETURN_PATH}::test_home_sees_the_caller[rp_filter=1-{case}]")
     assert vm.pytest(*chosen) == len(chosen)
+
+
+def test_keys_change(vm: Inside) -> None:
+    """Of homes, devices and the relay, under flows that go on."""
+    assert vm.pytest("tests/netns/test_rotate.py", timeout=1500) == 9
+    assert vm.pytest("tests/netns/test_rotate_relay.py", timeout=1500) == 7
