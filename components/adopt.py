@@ -72,8 +72,8 @@ class Adopt:
         terms = [
             f"interface {settings.tunnel.interface}",
             f"network {settings.tunnel.network}",
-            f"udp {settings.tunnel.port}",
-            *(f"port {opening}" for opening in settings.openings),
+            *(f"udp {port}" for port in settings.tunnel.ports),
+            *(f"port {opening}" for opening in settings.taken),
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]

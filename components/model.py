@@ -117,6 +117,10 @@ class NextKey:
     public_key: str | None = None
 
 
+def _in_order(openings: Iterable[Opening]) -> tuple[Opening, ...]:
+    return tuple(sorted(openings, key=lambda o: (o.protocol.value, o.ports)))
+
+
 @dataclass(frozen=True)
 class Egress:
     """What a home sends out by the relay's address: everything, or what goes to some ports."""
@@ -307,13 +311,18 @@ class Settings:
 
     @property
     def openings(self) -> tuple[Opening, ...]:
-        """Every port that must be open outside the machine, but SSH's and the tunnel's own."""
+        """Every port that must be open outside the machine, but SSH's and the tunnel's first."""
+        more = [Opening(Protocol.UDP, PortRange(p, p)) for p in self.tunnel.ports[1:]]
+        return _in_order([*self.taken, *more])
+
+    @property
+    def taken(self) -> tuple[Opening, ...]:
+        """Every port of the machine that is led elsewhere, or to the tunnel inside TLS."""
         found = [forward.opening for home in self.homes for forward in home.forwards]
-        more = (*self.tunnel.other_ports, *self.tunnel.ports[1:])
-        found += [Opening(Protocol.UDP, PortRange(p, p)) for p in more]
+        found += [Opening(Protocol.UDP, PortRange(p, p)) for p in self.tunnel.other_ports]
         if self.tunnel.tls is not None:
             found.append(Opening(Protocol.TCP, PortRange(self.tunnel.tls, self.tunnel.tls)))
-        return tuple(sorted(found, key=lambda o: (o.protocol.value, o.ports)))
+        return _in_order(found)
 
     def drawn(self, prefix: IPv6Network) -> Settings:
         """The same with the tunnel's IPv6 network, unless IPv6 is off."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from components.keys import wireguard_key
-from components.plan import HostPlan
+from components.plan import STATIC, HostPlan
 
 from ..unit import samples
 from ..waiting import eventually
@@ -170,6 +170,25 @@ def test_the_relays_key_changes_under_all_flows(lab: Lab) -> None:
     lab.net["home"].run("wg-quick down wg0")
     with pytest.raises(AssertionError, match="handshake: not within"):
         lab.home_up()
+
+
+def test_what_adopts_a_machine_knows_both_interfaces_for_ours(lab: Lab) -> None:
+    """Phase 2 wants the port that the next interface has."""
+    relay = lab.net["relay"]
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    terms = ["interface wg0", "network 172.16.0.0/24", "udp 51822", "udp 51820", "ours"]
+    relay.run("mkdir /run/looked")
+    relay.write("/run/looked/terms", "".join(f"{term}\n" for term in terms))
+    text = (STATIC / "preflight").read_text()
+    said = relay.run(["sh", "-c", text, "preflight", "/run/looked"], check=False)
+    assert "kernel" not in said, said
+    assert "wg0" not in said, said
+    relay.write("/run/looked/terms", "".join(f"{term}\n" for term in terms[:-1]))
+    said = relay.run(["sh", "-c", text, "preflight", "/run/looked"], check=False)
+    assert "UDP port 51822 is taken" in said, "the off-case"
+    assert "is in use on wg0-2" in said
 
 
 def test_the_relay_calls_who_is_idle(lab: Lab) -> None:
