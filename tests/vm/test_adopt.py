@@ -185,6 +185,37 @@ def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
     assert ours.answers(8443)
 
 
+def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
+    """Under systemd; the last change is left between its phases, for the machine to be left in."""
+    first = {"next": {"key": 2, "port": 51822}}
+    units = "systemctl is-active wg-quick@wg0-2 cgnat-relay-rotate || :"
+    number = ours.run("cat /sys/class/net/wg0/ifindex")
+    ours.configure(tunnel=first)
+    assert "with the present key: home" in ours.up()
+    assert ours.run(units).split() == ["active", "active"]
+    assert "unchanged" in ours.stack.pulumi("preview")
+    assert ours.answers(80)
+
+    ours.configure(tunnel={"key": 2, "port": 51822})
+    assert "home comes with its present key, which this plan leaves out" in ours.up(check=False)
+    assert ours.answers(80)
+
+    ours.configure(tunnel=first)
+    ours.up()
+    ours.house()
+    assert "home comes by the relay's next key" in ours.stack.pulumi("preview")
+    ours.configure(tunnel={"key": 2, "port": 51822})
+    assert "confirmed" in ours.up()
+    eventually(lambda: ours.answers(80), "the house's page")
+    assert ours.run(units).split() == ["inactive", "inactive"]
+    assert ours.run("cat /sys/class/net/wg0/ifindex") == number
+
+    ours.configure(tunnel={"key": 2, "port": 51822, "next": {"key": 3, "port": 51823}})
+    ours.up()
+    assert ours.run(units).split() == ["active", "active"]
+    assert ours.answers(80)
+
+
 def compared(before: list[str], after: list[str]) -> list[str]:
     """What is not as it was, but for the documented."""
     lines = [f"- {x}" for x in before if x not in set(after)]

@@ -1,0 +1,106 @@
+"""A change of keys that is cut short anywhere is taken back, or finished by the next run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from ..waiting import eventually
+from . import living, rotating
+from .conftest import Lab, make
+from .living import STATE
+from .rotating import comes_with, following
+from .test_cut_short import kill
+from .test_rotate import home_takes
+from .test_rotate_relay import FORWARDS, HIDDEN, begin, bring, comes, finished, planned
+from .topology import internet
+
+# Every 31st; CUT_SHORT_EVERY=1 kills at each step there is.
+STEPS = range(3, 3000, int(os.environ.get("CUT_SHORT_EVERY", "31")))
+LOOK = """
+for dev in wg0 wg0-2; do
+	wg show $dev public-key; wg show $dev listen-port
+	wg show $dev dump | awk 'NR > 1 { print $1, $2, $4 }' | sort
+done 2>&1
+iptables -S; ip6tables -S; ip route show proto 77; ip -6 route show proto 77
+find /etc/wireguard /etc/systemd/system /usr/local/lib/cgnat-relay -path '*cgnat-relay*/*' -prune \\
+	-o -type f -name 'wg*' ! -name '*.arrived' ! -name '*.new' -exec sha256sum {} + | sort
+"""
+
+
+@pytest.fixture
+def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
+    with internet(wg_env) as net:
+        made = make(net, {"devices": ["laptop"]}, forwards=[*FORWARDS, HIDDEN])
+        made.relay_up()
+        rotating.begin(made)
+        bring(made)
+        made.home_up()
+        made.serve_both("home", 8082)
+        yield made
+
+
+def running(lab: Lab) -> str:
+    """What there is, in the kernel and in files."""
+    return living.run(lab, LOOK, check=False)
+
+
+def cut_short(lab: Lab, before: str) -> None:
+    """Phase 2 by the plan of ``lab``'s keys, killed at steps; the timer takes each back."""
+    plan, changed = planned(lab), 0
+    for step in STEPS:
+        lab.net["relay"].run(f"truncate -s 0 {living.BIN}/timers")
+        if not kill(lab, plan, step):
+            break
+        changed += running(lab) != before
+        living.time_is_up(lab)
+        assert running(lab) == before, f"killed at step {step}"
+    else:
+        raise AssertionError("it never came to its end")
+    assert changed, "no kill came after a change"
+    living.time_is_up(lab)
+    assert running(lab) == before
+
+
+def test_phase_two_of_the_relays_key(lab: Lab) -> None:
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    both, before = (lab.settings, lab.keys), running(lab)
+    finished(lab)
+    bring(lab)
+    after = running(lab)
+    then = lab.settings, lab.keys
+    lab.settings, lab.keys = both
+    bring(lab)
+    assert running(lab) == before
+    home_takes(lab)  # what was settled is forgotten, and who came is not called
+    comes(lab)
+    lab.settings, lab.keys = then
+    cut_short(lab, before)
+    # The next run finishes what was left, wherever that was.
+    for step in (STEPS[4], STEPS[6], STEPS[8]):
+        kill(lab, planned(lab), step)
+        bring(lab)
+        assert running(lab) == after, f"killed at step {step}"
+        eventually(lambda: lab.call("udp", 82), "the home answers", within=30)
+        lab.settings, lab.keys = both
+        bring(lab)
+        home_takes(lab)
+        comes(lab)
+        lab.settings, lab.keys = then
+    assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*'") == ""
+
+
+def test_phase_two_of_a_homes_key(lab: Lab) -> None:
+    new = following(lab)
+    bring(lab)
+    home_takes(lab)
+    comes_with(lab, new)
+    before = running(lab)
+    lab.keys = replace(lab.keys, peers=lab.keys.peers | {"home": new})
+    cut_short(lab, before)
+    assert lab.call("udp", 82)
