@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from components.installer import home_installer
 from components.keys import PeerKeys
 from components.plan import UNITS, HostPlan
 
@@ -13,6 +14,14 @@ from ..waiting import eventually
 from . import living
 from .conftest import Lab
 
+# What homeInstaller asks of systemd about the tunnel.
+HOME_SYSTEMCTL = """#!/bin/sh
+case "$*" in
+"stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
+"start wg-quick@wg0.service") wg-quick up wg0 ;;
+"-q is-active wg-quick@wg0.service") ip link show wg0 >/dev/null 2>&1 ;;
+esac
+"""
 RESTART, STOP = "restart cgnat-relay-rotate.service", "-q disable --now cgnat-relay-rotate.service"
 
 
@@ -65,3 +74,22 @@ def owner(lab: Lab, name: str = "home") -> str:
 def comes_with(lab: Lab, keys: PeerKeys, name: str = "home") -> None:
     """Wait until it has been moved to a key."""
     eventually(lambda: owner(lab, name) == keys.public, f"{name} comes with that key")
+
+
+def houses_installer(lab: Lab) -> None:
+    """Let the home be run by its installer, in place of what it has now."""
+    home = lab.net["home"]
+    home.run("wg-quick down wg0")
+    home.run("rm /etc/wireguard/wg0.conf")
+    living.own_files(lab, "home")
+    home.run(f"mkdir -p {living.BIN} /run/systemd/system {UNITS}")
+    home.write(f"{living.BIN}/systemctl", HOME_SYSTEMCTL)
+    home.run(f"chmod 755 {living.BIN}/systemctl")
+
+
+def installed(lab: Lab) -> str:
+    """Run the newest ``homeInstaller`` at home; the interface's number, and what it said."""
+    home = lab.net["home"]
+    text = home_installer(lab.home(), lab.settings.tunnel, lab.keys, lab.uplink)
+    said = home.run(["sh", "-c", f"PATH={living.BIN}:$PATH sh -s"], stdin=text)
+    return home.run("ip -o link show wg0").partition(":")[0] + " " + said

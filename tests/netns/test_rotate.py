@@ -109,6 +109,25 @@ def test_a_homes_keys_change_under_its_flows(lab: Lab, own: bool) -> None:
     assert answers(lab) == ""
 
 
+def test_the_installer_sets_new_keys_in_place(lab: Lab) -> None:
+    rotating.houses_installer(lab)
+    number = rotating.installed(lab).split()[0]
+    eventually(lambda: lab.call("udp", 81), "the home answers")
+    new = following(lab)
+    bring(lab)
+    download = started(lab, "download", 80)
+    said = rotating.installed(lab)
+    assert "/etc/wireguard/wg0.conf has new keys" in said
+    assert said.split()[0] == number, "the tunnel was not restarted"
+    comes_with(lab, new)
+    before = received(lab, new.public)
+    eventually(lambda: received(lab, new.public) > before + 200_000, "the download goes on")
+    ended(download)
+    changed(lab, "home", new)
+    bring(lab)
+    assert "new keys" not in rotating.installed(lab), "phase 2 asks nothing of the home"
+
+
 def test_a_devices_keys_change_under_its_flows(lab: Lab) -> None:
     lab.device_up("laptop", host="laptop")
     home = lab.inner("home")[0]

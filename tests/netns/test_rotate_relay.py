@@ -206,6 +206,25 @@ def test_the_relay_calls_who_is_idle(lab: Lab) -> None:
     assert lab.call("udp", 82) == CLIENT
 
 
+def test_the_installer_knows_its_relay_by_any_of_its_keys(lab: Lab) -> None:
+    rotating.houses_installer(lab)
+    number = rotating.installed(lab).split()[0]
+    begin(lab)
+    said = rotating.installed(lab)
+    assert "/etc/wireguard/wg0.conf has new keys" in said
+    assert said.split()[0] == number
+    comes(lab)
+    finished(lab)
+    bring(lab)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers")
+    assert "new keys" not in rotating.installed(lab)
+    # The off-case: a relay that is another one.
+    other = wireguard_key(samples.seed())
+    lab.keys = replace(lab.keys, wireguard=other, identity=other.public)
+    with pytest.raises(AssertionError, match="wg0 leads to another relay"):
+        rotating.installed(lab)
+
+
 def test_without_what_moves_it_a_home_that_came_is_not_answered(lab: Lab) -> None:
     """The off-case."""
     begin(lab)

@@ -32,5 +32,5 @@ def test_the_return_path(vm: Inside) -> None:
 
 def test_keys_change(vm: Inside) -> None:
     """Of homes, devices and the relay, under flows that go on."""
-    assert vm.pytest("tests/netns/test_rotate.py", timeout=1500) == 9
-    assert vm.pytest("tests/netns/test_rotate_relay.py", timeout=1500) == 8
+    assert vm.pytest("tests/netns/test_rotate.py", timeout=1500) == 10
+    assert vm.pytest("tests/netns/test_rotate_relay.py", timeout=1500) == 9
