@@ -46,7 +46,7 @@ def first_boot(plan: HostPlan, keys: RelayKeys, form: Form, limit: int | None) -
     ValueError where there is no such key: an adopted machine has booted long ago.
     """
     size = 0
-    for text in _fullest_first(plan, keys, form):
+    for _, text in forms(plan, keys, form):
         size = len(text.encode())
         if limit is None or size <= limit:
             return text
@@ -62,20 +62,21 @@ def bootstrap(plan: HostPlan) -> HostPlan:
     )
 
 
-def _fullest_first(plan: HostPlan, keys: RelayKeys, form: Form) -> Iterator[str]:
-    """The same plan readable, then compressed, then the bootstrap alone."""
+def forms(plan: HostPlan, keys: RelayKeys, form: Form) -> Iterator[tuple[str, str]]:
+    """The same plan readable, then compressed, then what lets SSH in alone; each with its name."""
+    readable, compressed, alone = "readable", "compressed", "SSH alone"
     if form is Form.SCRIPT:
-        yield launch_script(plan, keys)
-        yield launch_script(bootstrap(plan), keys)
+        yield compressed, launch_script(plan, keys)
+        yield alone, launch_script(bootstrap(plan), keys)
         return
     whole = cloud_config(plan, keys)
-    yield _base64(whole.encode()) if form is Form.BASE64 else whole
-    for text in (whole, cloud_config(bootstrap(plan), keys)):
+    yield readable, _base64(whole.encode()) if form is Form.BASE64 else whole
+    for name, text in ((compressed, whole), (alone, cloud_config(bootstrap(plan), keys))):
         packed = gzip.compress(text.encode(), mtime=0)
         if form is Form.BASE64:
-            yield _base64(packed)
+            yield name, _base64(packed)
         else:
-            yield MIME.format(body=base64.encodebytes(packed).decode())
+            yield name, MIME.format(body=base64.encodebytes(packed).decode())
 
 
 def launch_script(plan: HostPlan, keys: RelayKeys) -> str:

@@ -1,0 +1,120 @@
+"""What a larger config costs who runs Pulumi: seconds of each command, bytes of what is kept.
+
+    python3 -m bench.growth [--rounds N] [--sizes S,S] [--json FILE]
+
+A machine is adopted, so that the same one can have every size (``bench/sizes.py``) in turn. Of each
+size N times: ``preview``, an ``up`` without a change, an ``up`` with a port added and one with it
+taken away. Once: the state's file, and user-data for a machine's first boot, in each form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.first_boot import Form, forms
+from components.plan import relay_plan
+from tests.unit import samples
+from tests.vm.adopted import Adopted, fresh
+
+from .changes import ADDED, FIRST, configure, told
+from .dataplane import machine as this_machine
+from .sizes import ALL, Size, read
+
+ACTS = ("preview", "no-op up", "port added", "port removed")
+
+
+def user_data(size: Size) -> dict[str, int]:
+    """Bytes of user-data by how much it says, from the fullest on."""
+    settings = samples.settings(**size.config(first=FIRST))
+    keys = samples.keys(settings)
+    plan = relay_plan(settings, keys)
+    return {name: len(text.encode()) for name, text in forms(plan, keys, Form.TEXT)}
+
+
+def state(machine: Adopted) -> int:
+    """Bytes of the state's file, without its backup and history."""
+    folder = machine.stack.folder / "engine" / "state" / ".pulumi" / "stacks"
+    return sum(file.stat().st_size for file in folder.rglob("*.json"))
+
+
+def timed(machine: Adopted, *words: str) -> dict[str, float]:
+    """Seconds of a command of the engine's, and of that the machine to bring its plan."""
+    began = time.monotonic()
+    said = machine.stack.pulumi(*words)
+    return told(said, time.monotonic() - began)
+
+
+def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
+    """One size after the other, on one machine."""
+    found: dict[str, Any] = {"machine": this_machine(), "sizes": {}}
+    up = ("up", "--yes", "--skip-preview")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
+        fresh(Path(name)) as machine,
+    ):
+        load = os.getloadavg()[0]
+        for size in sizes:
+            configure(machine, size)
+            first = timed(machine, *up)
+            seen: dict[str, list[dict[str, float]]] = {act: [] for act in ACTS}
+            for _ in range(rounds):
+                seen["preview"].append(timed(machine, "preview"))
+                seen["no-op up"].append(timed(machine, *up))
+                configure(machine, size, ADDED)
+                seen["port added"].append(timed(machine, *up))
+                configure(machine, size)
+                seen["port removed"].append(timed(machine, *up))
+            found["sizes"][str(size)] = {
+                "from the size before": first,
+                **seen,
+                "user-data": user_data(size),
+                "state": state(machine),
+            }
+            report(str(size), found["sizes"][str(size)])
+        found["load"] = {"before": load, "after": os.getloadavg()[0]}
+        machine.destroy()
+    return found
+
+
+def middle(row: dict[str, Any], act: str, what: str = "up") -> float:
+    """The median of one act."""
+    return statistics.median(one[what] for one in row[act])
+
+
+def report(size: str, row: dict[str, Any]) -> None:
+    """A line for a person."""
+    acts = "   ".join(f"{act} {middle(row, act):5.2f}" for act in ACTS)
+    print(f"{size:<24} {acts}   state {row['state']:,}   user-data {row['user-data']}", flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench.growth",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", default=None, help="FORWARDSxPEERS, as 1x1,1000x250,1000rx1")
+    parser.add_argument("--json", type=Path, help="write machine, versions and each number here")
+    options = parser.parse_args()
+    sizes = [read(word) for word in options.sizes.split(",")] if options.sizes else ALL
+    result = measure(sizes, options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(str(error))
