@@ -17,8 +17,9 @@ HEADER = "#cloud-config\n"  # cloud-init wants exactly this as the first line
 def cloud_config(plan: HostPlan, keys: RelayKeys) -> str:
     """A cloud-config document (YAML text) that makes a new host hold ``plan``.
 
-    It holds private keys: the relay's WireGuard key and the SSH host key. Raises ValueError where
-    there is none of the latter: an adopted machine has booted long ago.
+    It holds private keys: the relay's WireGuard key and the SSH host key. Packages are installed
+    by ``setup`` and not by cloud-init, which would bring all that they recommend. Raises ValueError
+    where there is no host key: an adopted machine has booted long ago.
     """
     if keys.host is None or keys.management is None:
         raise ValueError("no SSH keys for a first boot")
@@ -26,7 +27,6 @@ def cloud_config(plan: HostPlan, keys: RelayKeys) -> str:
     document |= {
         "ssh_keys": {"ed25519_private": keys.host.private, "ed25519_public": keys.host.public},
         "ssh_authorized_keys": [keys.management.public],
-        "packages": list(plan.packages),
         "write_files": [
             {"path": f.path, "permissions": f.mode, "owner": "root:root", "content": f.content}
             for f in plan.files
