@@ -37,10 +37,14 @@ TCG = "tcg,thread=multi"  # software emulation, one host thread per virtual CPU
 
 
 def choose() -> str:
-    """Give QEMU's ``-accel`` value for this machine; the answer is kept until the next boot."""
+    """Give QEMU's ``-accel`` value for this machine; the answer is kept until the next boot.
+
+    It is this machine's, not a lab's, so it lies beside the images: a KVM that hangs is waited for
+    once, not at each new lab's first start.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     asked = {"boot": boot, "user": os.geteuid()}
-    file = folders.lab() / ".accel.json"
+    file = folders.cache() / ".accel.json"
     known = folders.read_json(file) or {}
     if known.get("asked") != asked:
         known = {"asked": asked, "accel": KVM if _runs(KVM) else TCG}
