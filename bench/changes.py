@@ -131,7 +131,7 @@ def column(rows: Sequence[dict[str, dict[str, float]]], act: str, what: str) -> 
 
 
 def beyond(rows: Sequence[dict[str, dict[str, float]]]) -> list[float]:
-    """Seconds from the start of an ``up`` to the first answer, beyond the ``up`` without a change."""
+    """Seconds from an ``up`` to the first answer, beyond an ``up`` without a change."""
     answers, idle = column(rows, "added", "first answer"), column(rows, "no change", "up")
     return [a - b for a, b in zip(answers, idle, strict=True)]
 

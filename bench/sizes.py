@@ -29,7 +29,9 @@ class Size:
         """The forwards alone."""
         return f"{self.forwards:,}{' as a range' if self.ranged else ''}"
 
-    def homes(self, first: str = f"{PORT}:{PORT}", more: Iterable[str] = ()) -> list[dict[str, Any]]:
+    def homes(
+        self, first: str = f"{PORT}:{PORT}", more: Iterable[str] = ()
+    ) -> list[dict[str, Any]]:
         """The config's ``homes``: single forwards go round, and the first home has ``more``."""
         found = [
             {

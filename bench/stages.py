@@ -11,18 +11,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 RESOURCE = re.compile(r"^ \+\s+(\S+) (\S+) (creating|created)\b")
+PACKAGES, COMMANDS = "cloud-init: packages", "cloud-init: commands"
+UPDATE, INSTALL, SETUP = "apt-get update", "apt-get install", "units: firewall, tunnel, rules"
 # Parts of cloud-init as it calls them, and what they are to a reader.
 PARTS = {
     "init-local": "cloud-init: local",
     "init-network": "cloud-init: network",
     "modules-config": "cloud-init: config",
-    "modules-final/config-package-update-upgrade-install": "packages",
-    "modules-final/config-scripts-user": "rules and tunnel",
+    "modules-final/config-package-update-upgrade-install": PACKAGES,
+    "modules-final/config-scripts-user": COMMANDS,
 }
-# Within packages, from cloud-init's log: the words, and what they are to a reader.
-TOOK = re.compile(
-    r"^(\d+-\d+-\d+ \d+:\d+:\d+,\d+) - util\.py\[DEBUG\]: (.+?) took ([0-9.]+) seconds", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,9 @@ def shifted(stages: Iterable[Stage], by: float) -> list[Stage]:
     return [replace(stage, start=stage.start + by, end=stage.end + by) for stage in stages]
 
 
-def resources(lane: str, lines: Iterable[tuple[float, str]], names: Mapping[str, str]) -> list[Stage]:
+def resources(
+    lane: str, lines: Iterable[tuple[float, str]], names: Mapping[str, str]
+) -> list[Stage]:
     """From the engine's lines as they came: each resource of ``names``, from creating to created.
 
     A resource is told by the end of its name.
@@ -96,6 +96,22 @@ def unit(lane: str, name: str, given: Mapping[str, str]) -> Stage | None:
     start = int(given.get("InactiveExitTimestampMonotonic") or 0) / 1e6
     end = int(given.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     return Stage(lane, name, start, end) if 0 < start <= end else None
+
+
+def opened(stages: Iterable[Stage], moments: Sequence[float]) -> list[Stage]:
+    """What stands around apt's work, in its parts; ``moments`` are apt's own, whole seconds."""
+    found = []
+    for stage in stages:
+        inside = [m for m in moments if stage.start - 1 <= m <= stage.end + 1]
+        if stage.name not in (PACKAGES, COMMANDS) or not inside:
+            found.append(stage)
+            continue
+        first, last = max(inside[0], stage.start), min(inside[-1], stage.end)
+        found.append(Stage(stage.lane, UPDATE, stage.start, first))
+        found.append(Stage(stage.lane, INSTALL, first, last))
+        if stage.name == COMMANDS:
+            found.append(Stage(stage.lane, SETUP, last, stage.end))
+    return found
 
 
 def total(stages: Iterable[Stage]) -> float:

@@ -3,7 +3,7 @@
     python3 -m bench.timeline [--cold] [--json FILE] [--svg FILE]
 
 Three starts of the same VM, one after the other: with user-data that says nothing, with the same
-``packages:`` and no more, and by ``pulumi up`` from nothing. The engine's progress, systemd's
+packages and no more, and by ``pulumi up`` from nothing. The engine's progress, systemd's
 timestamps and cloud-init's own events become stages with start and end. ``--cold`` first makes the
 virtual environment, the engine and the image in an empty cache, as the first ``make up`` does.
 """
@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.plan import PACKAGES, UPDATES
 from lab import command
 from tests.relay_stack import ROOT, Stack
 from tests.waiting import eventually
@@ -31,21 +30,21 @@ from .dataplane import machine
 from .stages import (
     Stage,
     cloud_init,
+    opened,
     plain,
     properties,
     read,
     resources,
     shifted,
-    steps,
     total,
     unit,
 )
-from .startup import HOMES
+from .startup import HOMES, only_packages
 
 HERE, THERE = "this computer", "the machine"
 FLOORS: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "the same packages": {"packages": [*PACKAGES, *UPDATES]},
+    "the same packages": only_packages(),
 }
 RELAY = "relay"
 COMMANDS = {
@@ -66,7 +65,8 @@ cut -d ' ' -f 1 /proc/uptime; date +%s.%N
 systemctl show -p UserspaceTimestampMonotonic --value
 echo ---; systemctl show -p {SHOW} {" ".join(UNITS)}
 echo ---; cloud-init analyze dump
-echo ---; cat /run/apt-times 2>/dev/null || :
+echo ---; sed -n 's/^[SE][a-z]*-Date: *//p' /var/log/apt/history.log 2>/dev/null |
+while read -r date; do date -d "$date" +%s; done
 """
 
 
@@ -75,12 +75,15 @@ def guest(stack: Stack, name: str) -> list[Stage]:
     before = time.time()
     said = stack.inside(name, ASK)
     now = (before + time.time()) / 2
-    clocks, units, events, _ = said.split("---\n")
+    clocks, units, events, apt = said.split("---\n")
     uptime, wall, userspace = (float(word) for word in clocks.split())
     userspace /= 1e6
     found = [
         Stage(THERE, "kernel", 0.0, userspace),
-        *cloud_init(THERE, json.loads(events), wall - uptime),
+        *opened(
+            cloud_init(THERE, json.loads(events), wall - uptime),
+            [float(moment) - (wall - uptime) for moment in apt.split()],
+        ),
         *(
             stage
             for given in properties(units)

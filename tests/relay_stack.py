@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,26 @@ class Stack:
         if not check:
             return f"{done.stdout}\nexit status {done.returncode}"
         return done.stdout
+
+    def lines(self, *words: str) -> Iterator[str]:
+        """Run the engine; its output line by line as it comes."""
+        with subprocess.Popen(
+            ["pulumi", *words, "--stack", self.name, "--color=never", *self._config_file()],
+            cwd=self.program,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                yield line
+        self._outputs = {}
+        if process.returncode:
+            raise AssertionError(f"pulumi {' '.join(words)} failed:\n{''.join(said)}")
 
     def secret(self, path: str, value: str) -> None:
         """Set one key of the config as a secret, as a user would: by standard input."""
