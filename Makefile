@@ -19,10 +19,10 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
 	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
 
-.PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-data down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-data bench-scale bench-changes bench-timeline down clean lock deps test-deps engine stack
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: stack image ## set up all that is needed and bring the dev stack up: a relay in a VM here
 	@$(ENV) && python3 -m demo resume dev && pulumi up --yes --skip-preview --stack dev
@@ -79,6 +79,23 @@ bench-data: test-deps ## measure packets through the relay against the bare tunn
 	$(call apt_install,iperf3)
 	@$(AS_ROOT) $(PY) -m bench.dataplane
 	@$(AS_ROOT) $(PY) -m bench.dataplane --vm
+
+bench-scale: test-deps engine image ## measure many forwards and peers: packets, connections, the engine's commands
+	@mkdir -p docs/bench
+	@$(AS_ROOT) $(PY) -m bench.scale --json docs/bench/scale.json
+	@$(AS_ROOT) $(PY) -m bench.scale --vm --json docs/bench/scale-vm.json
+	@$(PY) -m bench.growth --json docs/bench/growth.json
+	@$(PY) -m bench.scale_page
+
+bench-changes: test-deps engine image ## measure one port more, to its first packet, over a link of 50 ms
+	@mkdir -p docs/bench
+	@$(PY) -m bench.changes --json docs/bench/changes.json
+	@$(PY) -m bench.scale_page
+
+bench-timeline: test-deps engine image ## measure and draw where the time from power-on goes
+	@mkdir -p docs/bench
+	@$(PY) -m bench.timeline --json docs/bench/timeline.json
+	@$(PY) -m bench.scale_page
 
 lock: ## resolve the pinned requirements anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes \

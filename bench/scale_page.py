@@ -1,0 +1,223 @@
+"""Writes the tables and pictures of docs/scale.md from what was measured.
+
+    python3 -m bench.scale_page
+
+Each of docs/bench/{scale,scale-vm,growth,changes,timeline}.json that is there.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.table import DOCS, between, markdown
+
+from . import pictures
+from .changes import beyond, column
+from .growth import ACTS, middle
+from .scale import AGAIN, TARGETS, UNITS, compared
+from .sizes import ALL, FORWARDS, LARGEST, PEERS, SMALLEST, Size
+from .stages import read, total
+
+PAGE, DATA = DOCS / "scale.md", DOCS / "bench"
+SIZES = {str(size): size for size in ALL}
+
+
+def on(result: dict[str, Any], what: str) -> str:
+    """What it ran on, and what else ran there."""
+    machine, load = result["machine"], result["load"]
+    return (
+        f"{what}; Linux {machine['kernel']}, {machine['cpus']} x {machine['cpu']},"
+        f" load {load['before']:.1f} to {load['after']:.1f}."
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, the least and the most."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def data(result: dict[str, Any]) -> list[str]:
+    """Ratios to the smallest size, with verdicts."""
+    rounds = result["rounds"]
+    measured = [name for name in [*SIZES, AGAIN] if name in rounds[0] and name != str(SMALLEST)]
+    heads = ["forwards", "peers"]
+    for what, (more, target) in TARGETS.items():
+        heads.append(f"{what} (at {'least' if more else 'most'} {target})")
+    rows = [
+        ["1", "1", *(_absolute(rounds, what) for what in TARGETS)],
+        *([*_named(name), *(_cell(result, name, what) for what in TARGETS)] for name in measured),
+    ]
+    where = f"{result['wireguard']} WireGuard, {len(rounds)} rounds in {result['seconds']:.0f} s"
+    return [on(result, where), "", *markdown(heads, rows)]
+
+
+def _named(name: str) -> list[str]:
+    size = SIZES.get(name)
+    return [size.what, str(size.peers)] if size else ["1, a second time", "1"]
+
+
+def _absolute(rounds: Sequence[dict[str, Any]], what: str) -> str:
+    value = statistics.median(r[str(SMALLEST)][what] for r in rounds)
+    return f"{value:,.0f} {UNITS[what]}"
+
+
+def _cell(result: dict[str, Any], name: str, what: str) -> str:
+    more, target = TARGETS[what]
+    found = compared(result, name, what)
+    return f"{found}, {found.verdict(target, more_is_better=more)}"
+
+
+def growth(result: dict[str, Any]) -> list[str]:
+    """Seconds of each command, and bytes."""
+    heads = ["forwards", "peers", *(f"{act}, s" for act in ACTS), "of it, bringing it, s"]
+    heads += ["state, bytes", "user-data: readable", "compressed", "SSH alone"]
+    rows = []
+    for name, row in result["sizes"].items():
+        brought = middle(row, "port added", "brought")
+        acts = [f"{middle(row, act):.1f}" for act in ACTS]
+        sizes = [f"{row['state']:,}", *(f"{n:,}" for n in row["user-data"].values())]
+        rows.append([*_named(name), *acts, f"{brought:.1f}", *sizes])
+    return [on(result, "Medians"), "", *markdown(heads, rows)]
+
+
+def changes(result: dict[str, Any]) -> list[str]:
+    """What a port more costs, small and large."""
+    sizes = result["sizes"]
+    acts: dict[str, Callable[[Any], list[float]]] = {
+        "`up` without a change, s": lambda rows: column(rows, "no change", "up"),
+        "`up` with a port added, s": lambda rows: column(rows, "added", "up"),
+        "of that, the machine to bring it, s": lambda rows: column(rows, "added", "brought"),
+        "first answer by it, s": lambda rows: column(rows, "added", "first answer"),
+        "the same, beyond an `up` without a change, s (at most 3)": beyond,
+        "`up` with it taken away, s": lambda rows: column(rows, "removed", "up"),
+        "SSH connections of an `up` without a change": lambda rows: column(
+            rows, "no change", "logins"
+        ),
+        "SSH connections of an `up` with one": lambda rows: column(rows, "added", "logins"),
+    }
+    table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in acts.items()]
+    few, many = (
+        statistics.median(column(sizes[str(size)], "added", "up")) for size in (SMALLEST, LARGEST)
+    )
+    count = len(sizes[str(SMALLEST)])
+    return [
+        on(result, f"Medians of {count}, least and most"),
+        "",
+        *markdown(["", *(f"forwards of peers: {name}" for name in sizes)], table),
+        "",
+        f"An `up` with a port added takes the large relay {many / few:.2f} times as long"
+        f" (less than 2: {'met' if many / few < 2 else 'missed'}).",
+    ]
+
+
+def timeline(result: dict[str, Any]) -> list[str]:
+    """The sums, and what stands in them."""
+    starts = {label: read(rows) for label, rows in result["starts"].items()}
+    whole = {label: total(rows) for label, rows in starts.items()}
+    relay = list(whole.values())[-1]
+    rows = [[label, f"{seconds:.1f}", f"{relay / seconds:.2f}"] for label, seconds in whole.items()]
+    names = list(dict.fromkeys(s.name for found in starts.values() for s in found))
+    stages = [
+        [
+            name,
+            *(_seconds([s.seconds for s in found if s.name == name]) for found in starts.values()),
+        ]
+        for name in names
+    ]
+    before = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in read(result["prepared"]))
+    cache = "in an empty cache" if result["cold"] else "found in the cache"
+    return [
+        on(result, "One start each"),
+        "",
+        *markdown(["the machine is started with", "s", "relay to it"], rows),
+        "",
+        f"Before that, {cache}: {before}.",
+        "",
+        *markdown(["stage, s", *starts], stages),
+    ]
+
+
+def _seconds(found: Sequence[float]) -> str:
+    return f"{sum(found):.1f}" if found else ""
+
+
+def drawn(results: dict[str, dict[str, Any]], folder: Path, suffix: str = ".svg") -> None:
+    """All pictures of what there is."""
+    if "timeline" in results:
+        starts = results["timeline"]["starts"]
+        found = {label: read(rows) for label, rows in starts.items()}
+        pictures.timeline(found, folder / f"timeline{suffix}")
+    if "growth" in results:
+        sizes = results["growth"]["sizes"]
+        series = {
+            f"{act}, {peers} peers": _line(sizes, act, peers)
+            for act in ("preview", "port added")
+            for peers in PEERS
+        }
+        found_lines = {name: line for name, line in series.items() if line}
+        pictures.curves(found_lines, ("forwards", "seconds"), folder / f"growth{suffix}")
+    for name in ("scale", "scale-vm"):
+        if name in results:
+            lines = {f"{peers} peers": _ratios(results[name], peers) for peers in PEERS}
+            lines = {label: line for label, line in lines.items() if line}
+            labels = ("forwards", "new connections, to 1 forward")
+            pictures.curves(lines, labels, folder / f"{name}{suffix}", level=0.9)
+
+
+def _line(sizes: dict[str, Any], act: str, peers: int) -> dict[int, tuple[float, float, float]]:
+    found = {}
+    for forwards in FORWARDS:
+        row = sizes.get(str(Size(forwards, peers)))
+        if row:
+            values = [one["up"] for one in row[act]]
+            found[forwards] = (statistics.median(values), min(values), max(values))
+    return found
+
+
+def _ratios(result: dict[str, Any], peers: int) -> dict[int, tuple[float, float, float]]:
+    found = {}
+    for forwards in FORWARDS:
+        name = str(Size(forwards, peers))
+        if name in result["rounds"][0]:
+            r = compared(result, name, "new connections")
+            found[forwards] = (r.mean, r.low, r.high)
+    return found
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "scale": data,
+    "scale-vm": data,
+    "growth": growth,
+    "changes": changes,
+    "timeline": timeline,
+}
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was measured, by name."""
+    files = {name: folder / f"{name}.json" for name in TABLES}
+    return {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
+
+
+def page(text: str, tables: Iterable[tuple[str, list[str]]]) -> str:
+    """The page with these tables."""
+    for name, lines in tables:
+        head, _, tail = between(text, name)
+        text = head + "".join(f"{line}\n" for line in lines) + tail
+    return text
+
+
+def main() -> None:
+    """Write and draw."""
+    found = results(DATA)
+    tables = [(name, TABLES[name](result)) for name, result in found.items()]
+    PAGE.write_text(page(PAGE.read_text(), tables))
+    drawn(found, DATA)
+
+
+if __name__ == "__main__":
+    main()
