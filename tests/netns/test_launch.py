@@ -29,7 +29,11 @@ for command in usr/bin/systemctl lib/systemd/systemd-sysctl; do
 	printf '#!/bin/sh\\necho "$0 $*" >>/asked\\n' >"$1/root/$command"
 	chmod 755 "$1/root/$command"
 done
-printf '#!/bin/sh\\necho "$0 $*" >>/asked\\necho installed\\n' >"$1/root/usr/bin/dpkg-query"
+cat >"$1/root/usr/bin/dpkg-query" <<'END'
+#!/bin/sh
+echo "$0 $*" >>/asked
+for name; do echo "$name installed"; done
+END
 cat >"$1/root/script"
 for time in first second; do chroot "$1/root" sh /script; done
 cd "$1/root"
