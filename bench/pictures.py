@@ -18,8 +18,8 @@ INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytic
 COLOURS = ("#3b82c4", "#c9752d", "#3f9d5d", "#a562b8", "#c2473f", "#8a7a2f", "#3a9ca6", "#b3568a")
 
 
-def canvas(rows: int, width: float, height: float) -> tuple[Any, Any]:
-    """A figure and its axes, without a background."""
+def canvas(heights: Sequence[float], width: float, height: float) -> tuple[Any, Any]:
+    """A figure and its axes, so high to each other, without a background."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -34,7 +34,9 @@ def canvas(rows: int, width: float, height: float) -> tuple[Any, Any]:
     )
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(rows, 1, figsize=(width, height), squeeze=False)
+    figure, axes = pyplot.subplots(
+        len(heights), 1, figsize=(width, height), squeeze=False, height_ratios=heights
+    )
     figure.patch.set_alpha(0)
     for ax in axes.flat:
         ax.patch.set_alpha(0)
@@ -63,19 +65,11 @@ def timeline(starts: Mapping[str, Sequence[Stage]], path: Path) -> None:
     longest = max(s.end for rows in starts.values() for s in rows)
     bars = {label: _levels(rows, lanes[label]) for label, rows in starts.items()}
     heights = [1 + max(level for _, level in found) for found in bars.values()]
-    figure, axes = canvas(len(starts), 9.5, 0.29 * sum(heights) + 0.75 * len(starts))
+    figure, axes = canvas(heights, 9.5, 0.25 * sum(heights) + 0.7 * len(starts))
     for ax, (label, found) in zip(axes, bars.items(), strict=True):
         for stage, level in found:
-            ax.barh(level, stage.seconds, left=stage.start, height=0.72, color=colour[stage.name])
-            beside = stage.end < 0.72 * longest
-            ax.text(
-                stage.end + 0.006 * longest if beside else stage.start - 0.006 * longest,
-                level,
-                f"{stage.name}, {stage.seconds:.1f} s",
-                va="center",
-                ha="left" if beside else "right",
-                fontsize=8,
-            )
+            ax.barh(level, stage.seconds, left=stage.start, height=0.78, color=colour[stage.name])
+            _label(ax, stage, level, longest)
         ax.set_title(label, loc="left", fontsize=10, fontweight="bold")
         ax.set_xlim(0, longest * 1.02)
         ax.set_ylim(max(level for _, level in found) + 0.6, -0.6)
@@ -83,6 +77,18 @@ def timeline(starts: Mapping[str, Sequence[Stage]], path: Path) -> None:
         ax.spines["left"].set_visible(False)
     axes[-1].set_xlabel("seconds")
     save(figure, path)
+
+
+def _label(ax: Any, stage: Stage, level: int, longest: float) -> None:
+    """After the bar, or before it, or in it, where there is room."""
+    text, gap = f"{stage.name}, {stage.seconds:.1f} s", 0.006 * longest
+    how = {"va": "center", "fontsize": 8}
+    if stage.end < 0.72 * longest:
+        ax.text(stage.end + gap, level, text, ha="left", **how)
+    elif stage.start > 0.28 * longest:
+        ax.text(stage.start - gap, level, text, ha="right", **how)
+    else:
+        ax.text(stage.end - gap, level, text, ha="right", color="white", **how)
 
 
 def _levels(rows: Sequence[Stage], lanes: Sequence[str]) -> list[tuple[Stage, int]]:
@@ -98,13 +104,15 @@ def curves(
     level: float | None = None,
 ) -> None:
     """Lines by size with their least and most, on a logarithmic scale of sizes."""
-    figure, (ax,) = canvas(1, 6.5, 3.4)
+    figure, (ax,) = canvas([1], 6.5, 3.4)
     for n, (name, points) in enumerate(series.items()):
         xs = sorted(points)
         middle = [points[x][0] for x in xs]
         low = [points[x][0] - points[x][1] for x in xs]
         high = [points[x][2] - points[x][0] for x in xs]
-        ax.errorbar(xs, middle, [low, high], label=name, color=COLOURS[n], marker="o", capsize=3)
+        beside = [x * 1.06**n for x in xs]  # so that no bar hides another
+        colour = COLOURS[n % len(COLOURS)]
+        ax.errorbar(beside, middle, [low, high], label=name, color=colour, marker="o", capsize=3)
     if level is not None:
         ax.axhline(level, color=INK, linewidth=0.8, linestyle=":")
     ax.set_xscale("log")

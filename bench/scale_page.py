@@ -154,7 +154,7 @@ def drawn(results: dict[str, dict[str, Any]], folder: Path, suffix: str = ".svg"
     if "growth" in results:
         sizes = results["growth"]["sizes"]
         series = {
-            f"{act}, {peers} peers": _line(sizes, act, peers)
+            f"{act}, {_peers(peers)}": _line(sizes, act, peers)
             for act in ("preview", "port added")
             for peers in PEERS
         }
@@ -162,10 +162,14 @@ def drawn(results: dict[str, dict[str, Any]], folder: Path, suffix: str = ".svg"
         pictures.curves(found_lines, ("forwards", "seconds"), folder / f"growth{suffix}")
     for name in ("scale", "scale-vm"):
         if name in results:
-            lines = {f"{peers} peers": _ratios(results[name], peers) for peers in PEERS}
+            lines = {_peers(peers): _ratios(results[name], peers) for peers in PEERS}
             lines = {label: line for label, line in lines.items() if line}
             labels = ("forwards", "new connections, to 1 forward")
             pictures.curves(lines, labels, folder / f"{name}{suffix}", level=0.9)
+
+
+def _peers(count: int) -> str:
+    return "1 peer" if count == 1 else f"{count} peers"
 
 
 def _line(sizes: dict[str, Any], act: str, peers: int) -> dict[int, tuple[float, float, float]]:
