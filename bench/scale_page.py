@@ -20,7 +20,8 @@ from .changes import beyond, column
 from .growth import ACTS, middle
 from .scale import AGAIN, TARGETS, UNITS, compared
 from .sizes import ALL, FORWARDS, LARGEST, PEERS, SMALLEST, Size
-from .stages import read, total
+from .stages import Stage, read, total
+from .timeline import LEAN, RELAY, TARGET
 
 PAGE, DATA = DOCS / "scale.md", DOCS / "bench"
 SIZES = {str(size): size for size in ALL}
@@ -114,43 +115,62 @@ def changes(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def ratios(result: dict[str, Any]) -> list[dict[str, float]]:
+    """Of the relay's start to each other, round by round."""
+    whole = [{label: total(read(rows)) for label, rows in one.items()} for one in result["rounds"]]
+    return [{label: one[RELAY] / seconds for label, seconds in one.items()} for one in whole]
+
+
+def shown(result: dict[str, Any]) -> dict[str, list[Stage]]:
+    """The starts of the round in the middle, by the relay's ratio to the same packages."""
+    found = [one[LEAN] for one in ratios(result)]
+    middle_one = found.index(statistics.median_low(found))
+    return {label: read(rows) for label, rows in result["rounds"][middle_one].items()}
+
+
 def timeline(result: dict[str, Any]) -> list[str]:
     """The sums, and what stands in them."""
-    starts = {label: read(rows) for label, rows in result["starts"].items()}
-    whole = {label: total(rows) for label, rows in starts.items()}
-    relay = list(whole.values())[-1]
-    rows = [[label, f"{seconds:.1f}", f"{relay / seconds:.2f}"] for label, seconds in whole.items()]
+    starts = shown(result)
+    rows = [
+        [
+            label,
+            spread([total(read(one[label])) for one in result["rounds"]]),
+            ", ".join(f"{one[label]:.2f}" for one in ratios(result)) if label != RELAY else "",
+        ]
+        for label in starts
+    ]
+    met = statistics.median(one[LEAN] for one in ratios(result)) <= TARGET
     names = list(dict.fromkeys(s.name for found in starts.values() for s in found))
     stages = [
-        [
-            name,
-            *(_seconds([s.seconds for s in found if s.name == name]) for found in starts.values()),
-        ]
+        [name, *(_seconds([s for s in found if s.name == name]) for found in starts.values())]
         for name in names
     ]
+    kernels = [_seconds([s for s in found if s.name == "kernel"]) for found in starts.values()]
     before = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in read(result["prepared"]))
     cache = "in an empty cache" if result["cold"] else "found in the cache"
     return [
-        on(result, "One start each"),
+        on(result, f"{len(result['rounds'])} rounds" if len(result["rounds"]) > 1 else "One round"),
         "",
-        *markdown(["the machine is started with", "s", "relay to it"], rows),
+        *markdown(["the machine is started with", "s", "relay to it, each round"], rows),
         "",
+        f"Relay to the same packages, the median: at most {TARGET}, {'met' if met else 'missed'}.",
         f"Before that, {cache}: {before}.",
+        "",
+        f"The same kernel took {', '.join(kernels)} s: where these differ, the computer was busy.",
+        "The stages of the round in the middle, which the picture shows:",
         "",
         *markdown(["stage, s", *starts], stages),
     ]
 
 
-def _seconds(found: Sequence[float]) -> str:
-    return f"{sum(found):.1f}" if found else ""
+def _seconds(found: Sequence[Stage]) -> str:
+    return f"{sum(s.seconds for s in found):.1f}" if found else ""
 
 
 def drawn(results: dict[str, dict[str, Any]], folder: Path, suffix: str = ".svg") -> None:
     """All pictures of what there is."""
     if "timeline" in results:
-        starts = results["timeline"]["starts"]
-        found = {label: read(rows) for label, rows in starts.items()}
-        pictures.timeline(found, folder / f"timeline{suffix}")
+        pictures.timeline(shown(results["timeline"]), folder / f"timeline{suffix}")
     if "growth" in results:
         sizes = results["growth"]["sizes"]
         series = {

@@ -1,9 +1,9 @@
 """Where the time goes from power-on until a relay is ready, beside two floors.
 
-    python3 -m bench.timeline [--cold] [--json FILE] [--svg FILE]
+    python3 -m bench.timeline [--rounds N] [--cold] [--json FILE]
 
-Three starts of the same VM, one after the other: with user-data that says nothing, with the same
-packages and no more, and by ``pulumi up`` from nothing. The engine's progress, systemd's
+Three starts of the same VM, one after the other, N times: with user-data that says nothing, with
+the same packages and no more, and by ``pulumi up`` from nothing. The engine's progress, systemd's
 timestamps and cloud-init's own events become stages with start and end. ``--cold`` first makes the
 virtual environment, the engine and the image in an empty cache, as the first ``make up`` does.
 """
@@ -42,11 +42,9 @@ from .stages import (
 from .startup import HOMES, only_packages
 
 HERE, THERE = "this computer", "the machine"
-FLOORS: dict[str, dict[str, Any]] = {
-    "nothing": {},
-    "the same packages": only_packages(),
-}
-RELAY = "relay"
+LEAN, RELAY = "the same packages", "relay"
+FLOORS: dict[str, dict[str, Any]] = {"nothing": {}, LEAN: only_packages()}
+TARGET = 1.2  # for the relay's ratio to the same packages
 COMMANDS = {
     "-address": "an address",
     "-server": "disk and QEMU",
@@ -162,59 +160,68 @@ def prepare(cold: bool) -> list[Stage]:
     return found
 
 
-def measure(cold: bool) -> dict[str, Any]:
+def started(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The floors and the relay, each alone in its turn."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    stack = Stack(folder, name="bench")
+    stack.configure(vps={"kind": "lab"}, homes=HOMES)
+    stack.init()
+    try:
+        for number, (label, config) in enumerate(FLOORS.items()):
+            stages = floor(stack, f"floor{number}", config)
+            found[label] = plain(stages, min(s.start for s in stages))
+        stages = up(stack)
+        found[RELAY] = plain(stages, min(s.start for s in stages))
+        stack.pulumi("destroy", "--yes", "--skip-preview")
+    finally:
+        stack.lab("down")
+    return found
+
+
+def measure(rounds: int, cold: bool) -> dict[str, Any]:
+    """What is made before, and so many rounds."""
     load = os.getloadavg()[0]
     prepared = prepare(cold)
-    starts: dict[str, list[dict[str, Any]]] = {}
+    found = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        stack = Stack(Path(name), name="bench")
-        stack.configure(vps={"kind": "lab"}, homes=HOMES)
-        stack.init()
-        try:
-            for number, (label, config) in enumerate(FLOORS.items()):
-                stages = floor(stack, f"floor{number}", config)
-                starts[label] = plain(stages, min(s.start for s in stages))
-            stages = up(stack)
-            starts[RELAY] = plain(stages, min(s.start for s in stages))
-            stack.pulumi("destroy", "--yes", "--skip-preview")
-        finally:
-            stack.lab("down")
+        for number in range(rounds):
+            found.append(started(Path(name) / str(number)))
+            report(found[-1])
     return {
         "machine": machine(),
         "load": {"before": load, "after": os.getloadavg()[0]},
         "cold": cold,
         "prepared": plain(prepared, prepared[0].start),
-        "starts": starts,
+        "rounds": found,
     }
 
 
-def report(result: dict[str, Any]) -> None:
+def report(starts: dict[str, list[dict[str, Any]]]) -> None:
     """A line a stage, and the ratios."""
-    for label, rows in {"make up, before": result["prepared"], **result["starts"]}.items():
+    for label, rows in starts.items():
         print(label)
-        for stage in sorted(read(rows), key=lambda s: (s.lane, s.start)):
-            print(f"  {stage.lane:<14} {stage.name:<26} {stage.start:7.1f} {stage.end:7.1f}"
-                  f" {stage.seconds:7.1f} s")  # fmt: skip
-    whole = {label: total(read(rows)) for label, rows in result["starts"].items()}
+        for s in sorted(read(rows), key=lambda s: (s.lane, s.start)):
+            print(f"  {s.lane:<14} {s.name:<30} {s.start:7.1f} {s.end:7.1f} {s.seconds:7.1f} s")
+    whole = {label: total(read(rows)) for label, rows in starts.items()}
     for label, seconds in whole.items():
-        print(f"{label:<20} {seconds:6.1f} s   relay to it {whole[RELAY] / seconds:.2f}")
+        ratio = whole[RELAY] / seconds
+        print(f"{label:<20} {seconds:6.1f} s   relay to it {ratio:.2f}", flush=True)
 
 
 def main() -> None:
-    """Measure, print and draw."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         prog="python3 -m bench.timeline",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="with an empty cache: minutes more")
     parser.add_argument("--json", type=Path, help="write machine, versions and each stage here")
     options = parser.parse_args()
-    result = measure(options.cold)
+    result = measure(options.rounds, options.cold)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    report(result)
 
 
 if __name__ == "__main__":
