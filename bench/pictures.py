@@ -92,8 +92,9 @@ def _label(ax: Any, stage: Stage, level: int, longest: float) -> None:
 
 
 def _levels(rows: Sequence[Stage], lanes: Sequence[str]) -> list[tuple[Stage, int]]:
-    """A line of its own for each stage, lane by lane, in the order in which they begin."""
-    ordered = sorted(rows, key=lambda s: (lanes.index(s.lane), s.start, s.end))
+    """A line of its own for each stage that can be seen, lane by lane, as they begin."""
+    seen = [stage for stage in rows if stage.seconds >= 0.05]
+    ordered = sorted(seen, key=lambda s: (lanes.index(s.lane), s.start, s.end))
     return [(stage, level) for level, stage in enumerate(ordered)]
 
 
