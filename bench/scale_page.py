@@ -227,19 +227,24 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
 
 
-def page(text: str, tables: Iterable[tuple[str, list[str]]]) -> str:
+def page(text: str, written: Iterable[tuple[str, list[str]]]) -> str:
     """The page with these tables."""
-    for name, lines in tables:
+    for name, lines in written:
         head, _, tail = between(text, name)
         text = head + "".join(f"{line}\n" for line in lines) + tail
     return text
 
 
+def tables(found: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The lines of each table, also of what was not measured."""
+    nothing = ["Not measured yet."]
+    return [(name, of(found[name]) if name in found else nothing) for name, of in TABLES.items()]
+
+
 def main() -> None:
     """Write and draw."""
     found = results(DATA)
-    tables = [(name, TABLES[name](result)) for name, result in found.items()]
-    PAGE.write_text(page(PAGE.read_text(), tables))
+    PAGE.write_text(page(PAGE.read_text(), tables(found)))
     drawn(found, DATA)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, scale_page
+from bench import growth, load, scale_page
 from bench.scale import AGAIN
 from bench.sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 from bench.stages import (
@@ -28,6 +28,7 @@ from bench.stages import (
     total,
     unit,
 )
+from bench.timeline import LEAN, RELAY
 
 from . import samples
 
@@ -157,9 +158,10 @@ def test_the_page_holds_what_was_measured() -> None:
     """The tables are written by a command, so that no number is typed."""
     found = scale_page.results(scale_page.DATA)
     assert found, "nothing was measured"
-    tables = [(name, scale_page.TABLES[name](result)) for name, result in found.items()]
     text = scale_page.PAGE.read_text()
-    assert scale_page.page(text, tables) == text, "run: python3 -m bench.scale_page"
+    assert scale_page.page(text, scale_page.tables(found)) == text, (
+        "run: python3 -m bench.scale_page"
+    )
 
 
 def test_pictures_that_the_page_shows_are_there() -> None:
@@ -171,3 +173,47 @@ def test_pictures_that_the_page_shows_are_there() -> None:
     for name in shown:
         if name.endswith(".json"):
             json.loads(Path(scale_page.DATA, name).read_text())
+
+
+ON = {
+    "machine": {"kernel": "6.1", "cpus": 2, "cpu": "a CPU"},
+    "load": {"before": 0.1, "after": 2.0},
+}
+
+
+@pytest.mark.parametrize(("many", "verdict"), [(15.0, "met"), (25.0, "missed")])
+def test_a_change_of_a_large_relay_is_set_against_a_small_ones(many: float, verdict: str) -> None:
+    def row(up: float) -> dict[str, dict[str, float]]:
+        act = {"up": up, "brought": 2.0, "logins": 3, "first answer": up - 1}
+        return {"no change": {"up": 8.0, "brought": 0.0, "logins": 1}, "added": act, "removed": act}
+
+    sizes = {str(SMALLEST): [row(10.0)] * 2, str(LARGEST): [row(many)] * 2}
+    lines = scale_page.changes(ON | {"sizes": sizes})
+    assert f"(less than 2: {verdict})." in lines[-1]
+    beyond = next(line for line in lines if "beyond" in line)
+    assert "| 1.0 (1.0 to 1.0) |" in beyond
+
+
+def test_growth_shows_seconds_and_bytes() -> None:
+    acts = {act: [{"up": 2.0, "brought": 0.5}, {"up": 4.0, "brought": 0.7}] for act in growth.ACTS}
+    row = {**acts, "user-data": {"readable": 22240, "compressed": 7489, "SSH alone": 5381}}
+    lines = scale_page.growth(ON | {"sizes": {str(LARGEST): row | {"state": 123456}}})
+    assert lines[-1] == (
+        "| 1,000 | 250 | 3.0 | 3.0 | 3.0 | 3.0 | 0.6 | 123,456 | 22,240 | 7,489 | 5,381 |"
+    )
+
+
+def test_user_data_is_counted_in_each_form_from_the_fullest_on() -> None:
+    found = growth.user_data(SMALLEST)
+    assert list(found) == ["readable", "compressed", "SSH alone"]
+    assert sorted(found.values(), reverse=True) == [*found.values()]
+
+
+def test_the_round_in_the_middle_is_shown() -> None:
+    def one(relay: float) -> dict[str, list[dict[str, object]]]:
+        lasts = {"nothing": 50.0, LEAN: 100.0, RELAY: relay}
+        return {k: plain([Stage("the machine", "kernel", 0, s)]) for k, s in lasts.items()}
+
+    result = {"rounds": [one(300.0), one(110.0), one(130.0)], "prepared": [], "cold": False} | ON
+    assert scale_page.shown(result)[RELAY][0].end == 130.0
+    assert any("at most 1.2, missed" in line for line in scale_page.timeline(result))
