@@ -107,28 +107,33 @@ def other_arm(env: dict[str, str], checkout: Path) -> Iterator[Arm]:
         yield Arm("other", lab, RELAY)
 
 
+def bare_up(lab: Lab) -> None:
+    """WireGuard and routes between relay and home, and a route to home's tunnel address."""
+    net, tunnel, keys, home = lab.net, lab.settings.tunnel, lab.keys, lab.home()
+    mine = keys.peers[home.name]
+    at = f"{tunnel.relay}/{tunnel.network.prefixlen}"
+    text = interface(tunnel, at, keys.wireguard.private, [f"ListenPort = {tunnel.port}"])
+    net["relay"].write("/etc/wireguard/wg0.conf", text + relay_peers(lab.settings, keys))
+    text = interface(tunnel, f"{home.address}/24", mine.private, ["Table = off"])
+    text += peer(lab.uplink, mine.preshared, ["0.0.0.0/0"], tunnel.keepalive)
+    net["home"].write("/etc/wireguard/wg0.conf", text)
+    net["internet"].run(f"ip route add {tunnel.network} via {RELAY}")
+    net["relay"].run("wg-quick up wg0")
+    net["home"].run("wg-quick up wg0")
+    net["home"].run(f"ip route add {CLIENTS} dev wg0")
+    shown = "wg show wg0 latest-handshakes"
+    eventually(lambda: net["home"].run(shown).split()[-1] != "0", "handshake")
+
+
 @contextlib.contextmanager
 def bare_arm(env: dict[str, str], tracked: bool = False) -> Iterator[Arm]:
     """WireGuard and routes; with a stateful rule on relay and home where it is ``tracked``."""
     with internet(env) as net:
         lab = make(net, forwards=FORWARDS)
-        tunnel, keys, home = lab.settings.tunnel, lab.keys, lab.home()
-        mine = keys.peers[home.name]
-        at = f"{tunnel.relay}/{tunnel.network.prefixlen}"
-        text = interface(tunnel, at, keys.wireguard.private, [f"ListenPort = {tunnel.port}"])
-        net["relay"].write("/etc/wireguard/wg0.conf", text + relay_peers(lab.settings, keys))
-        text = interface(tunnel, f"{home.address}/24", mine.private, ["Table = off"])
-        text += peer(lab.uplink, mine.preshared, ["0.0.0.0/0"], tunnel.keepalive)
-        net["home"].write("/etc/wireguard/wg0.conf", text)
-        net["internet"].run(f"ip route add {tunnel.network} via {RELAY}")
-        net["relay"].run("wg-quick up wg0")
-        net["home"].run("wg-quick up wg0")
-        net["home"].run(f"ip route add {CLIENTS} dev wg0")
-        shown = "wg show wg0 latest-handshakes"
-        eventually(lambda: net["home"].run(shown).split()[-1] != "0", "handshake")
+        bare_up(lab)
         for host in ("relay", "home") if tracked else ():
             net[host].run("nft -f -", stdin=STATEFUL)
-        yield Arm("tracked" if tracked else "bare", lab, str(home.address))
+        yield Arm("tracked" if tracked else "bare", lab, str(lab.home().address))
 
 
 def serve(arm: Arm) -> None:
