@@ -1,0 +1,306 @@
+"""The relay against the proxies, on the same machine with the same work.
+
+    python3 -m bench.compare [--rounds N] [--limit S] [--vm] [--lines N] [--short] [--arms A,B]
+                             [--json FILE]
+
+Arms (``contender.py``, ``proxies.py``), all up at once and measured in turn, so that the machine's
+drift meets all alike; the order is rotated from round to round. What is measured: ``measures.py``.
+``--vm`` does it inside a lab VM, whose kernel has WireGuard and netem; without it, on this
+machine's kernel or else with the userspace WireGuard. ``--lines N`` adds N rounds on lines with
+delay and loss. A peer that cannot be had is missing, and an arm that fails at something is told,
+with the reason. ``report.py`` makes tables of the JSON, ``plots.py`` pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.report import say
+from tests.netns.conftest import wireguard_env
+from tests.vm.inside import Inside, booted
+
+from . import contender, peers, proxies
+from .contender import Contender, serve
+from .dataplane import machine
+from .line import Line, become, can_delay
+from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
+
+LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
+SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines
+THERE = "/srv/peers"  # the peers' programs in the VM
+CHUNK = 4_000_000  # bytes that are handed to the VM at a time
+EFFORTS = {  # on a real machine and an emulated one, and the same in short
+    "here": Effort(bytes=200_000_000),
+    "here-short": Effort(seconds=0.5, bytes=60_000_000, trips=300),
+    "emulated": Effort(bytes=25_000_000, trips=300),
+    "emulated-short": Effort(seconds=0.5, bytes=10_000_000, trips=150),
+}
+FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError)
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured: rounds, the seconds that they may take, rounds on bad lines."""
+
+    rounds: int = SHORT
+    limit: float = 600
+    lines: int = 0
+    short: bool = False
+    machine: str = "here"
+    arms: tuple[str, ...] = ()
+
+    @property
+    def effort(self) -> Effort:
+        """How much of each measure."""
+        return EFFORTS[self.machine + ("-short" if self.short else "")]
+
+
+Up = AbstractContextManager[Contender]
+
+
+def ways(env: dict[str, str], of: peers.Peers) -> dict[str, Callable[[], Up]]:
+    """How each arm is brought up."""
+    return {
+        "bare": partial(contender.bare, env),
+        "relay": partial(contender.relay, env),
+        "masquerade": partial(contender.relay, env, mode="masquerade"),
+        "article": partial(contender.article, env),
+        "frp": partial(proxies.frp, env, of),
+        "rathole": partial(proxies.rathole, env, of),
+        "chisel": partial(proxies.chisel, env, of),
+        "ssh": partial(proxies.ssh, env),
+    }
+
+
+def reason(error: BaseException) -> str:
+    """The first line that an error says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def bring_up(stack: ExitStack, of: peers.Peers, wanted: Sequence[str]) -> list[Contender]:
+    """All arms that can be had; those that cannot are ``missing``."""
+    found, env = [], wireguard_env()
+    for name, up in ways(env, of).items():
+        if wanted and name not in wanted:
+            continue
+        if name in of.missing:
+            continue
+        with contextlib.ExitStack() as one:
+            try:
+                arm = one.enter_context(up())
+                serve(arm)
+            except FAILURES as error:
+                of.missing[name] = reason(error)
+                say(f"{name} is missing: {of.missing[name]}")
+                continue
+            stack.push(one.pop_all())
+        found.append(arm)
+        say(f"{name} is up")
+    return found
+
+
+class Faults:
+    """What an arm could not do, by arm and measure: the reason, and how often."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, dict[str, str]] = {}
+
+    def without(self, arm: Contender, what: str, measure: Callable[[], Any]) -> Any:
+        """What is measured, or nothing and a note."""
+        try:
+            return measure()
+        except FAILURES as error:
+            self.seen.setdefault(arm.name, {})[what] = reason(error)
+            say(f"{arm.name}, {what}: {reason(error)}")
+            return None
+
+
+def in_turn(arms: Sequence[Contender], turn: int) -> list[Contender]:
+    """The arms from another one on in each round, and every other time backwards."""
+    start = turn % len(arms)
+    order = [*arms[start:], *arms[:start]]
+    return order[::-1] if turn // len(arms) % 2 else order
+
+
+def one_round(arms: Sequence[Contender], turn: int, effort: Effort, faults: Faults) -> Result:
+    """Each arm's values; a measure's arms one after the other."""
+    found: dict[str, Values] = {arm.name: {} for arm in arms}
+    for name, measure in EACH.items():
+        for arm in in_turn(arms, turn):
+            values = faults.without(arm, name, partial(measure, arm, effort))
+            found[arm.name] |= values or {}
+    return found
+
+
+def on_lines(
+    arms: Sequence[Contender], rounds: int, until: float, effort: Effort, faults: Faults
+) -> list[Result]:
+    """Rounds on each line with delay and loss."""
+    found: list[Result] = [{"delay": x.delay, "loss": x.loss, "rounds": []} for x in LINES]
+    for turn in range(rounds):
+        for line, result in zip(LINES, found, strict=True):
+            if time.monotonic() > until:
+                return found
+            for arm in arms:
+                become(arm.net, line)
+            values = {
+                arm.name: faults.without(arm, str(line), partial(on_a_line, arm, effort))
+                for arm in in_turn(arms, turn)
+            }
+            result["rounds"].append({name: v for name, v in values.items() if v})
+        say(f"lines, round {turn + 1} of {rounds}")
+    return found
+
+
+def measure(of: peers.Peers, plan: Plan) -> Result:
+    """All arms up here, and all that is asked of them."""
+    effort = plan.effort
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the proxies, as a unit would
+    faults, found = Faults(), list[Result]()
+    with ExitStack() as stack:
+        began, load = time.monotonic(), os.getloadavg()[0]
+        arms = bring_up(stack, of, plan.arms)
+        until = time.monotonic() + plan.limit
+        while len(found) < plan.rounds and time.monotonic() < until:
+            found.append(one_round(arms, len(found), effort, faults))
+            say(f"round {len(found)} of {plan.rounds}, {time.monotonic() - began:.0f} s")
+        delayed: list[Result] = []
+        if plan.lines and can_delay(arms[0].net):
+            delayed = on_lines(arms, plan.lines, time.monotonic() + plan.limit, effort, faults)
+            for arm in arms:
+                become(arm.net, Line())
+        singly = {arm.name: faults.without(arm, "once", partial(once, arm, effort)) for arm in arms}
+        with ThreadPoolExecutor(len(arms)) as pool:  # a tunnel that is restarted is waited for long
+            for change in (added,) if plan.short else (added, restarted):
+                do = partial(in_time, change, faults)
+                for arm, seen in zip(arms, list(pool.map(do, arms)), strict=True):
+                    singly[arm.name] = (singly[arm.name] or {}) | (seen or {})
+        return {
+            "machine": machine(),
+            "wireguard": "userspace" if "WIREGUARD_GO" in wireguard_env() else "kernel",
+            "vm": False,
+            "date": time.strftime("%Y-%m-%d"),
+            "load": {"before": load, "after": os.getloadavg()[0]},
+            "seconds": round(time.monotonic() - began),
+            "effort": vars(effort),
+            "arms": [arm.name for arm in arms],
+            "missing": of.missing,
+            "faults": faults.seen,
+            "rounds": rounded(found),
+            "lines": rounded(delayed),
+            "once": singly,
+        }
+
+
+def in_time(change: Callable[[Contender], Any], faults: Faults, arm: Contender) -> Any:
+    """A change of an arm, or a note of its failure."""
+    return faults.without(arm, change.__name__, partial(change, arm))
+
+
+def rounded(value: Any) -> Any:
+    """Numbers with four digits that count: the rest is noise, and the files stay small."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+
+
+def hand_over(vm: Inside, of: peers.Peers) -> None:
+    """The peers' programs, in the VM."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, path in of.programs.items():
+            tar.add(path.resolve(), name)
+    whole = buffer.getvalue()
+    for at in range(0, len(whole), CHUNK):
+        words = ("exec", "--stdin", vm.name, "--", "sh", "-c", f"cat >>{THERE}.tar.gz")
+        vm.call(*words, stdin=whole[at : at + CHUNK])
+    vm.run(f"sh -c 'mkdir -p {THERE}; touch {THERE}.tar.gz; tar -xzf {THERE}.tar.gz -C {THERE}'")
+
+
+def within_vm(of: peers.Peers, plan: Plan) -> Result:
+    """The same inside a lab VM."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        booted(Path(folder)) as vm,
+    ):
+        say("the VM is up")
+        if of.programs:
+            hand_over(vm, of)
+        words = f"--rounds {plan.rounds} --limit {plan.limit} --lines {plan.lines}"
+        words += f" --machine emulated --peers {THERE} --json /srv/result"
+        words += " --short" if plan.short else ""
+        words += f" --arms {','.join(plan.arms)}" if plan.arms else ""
+        run = f"python3 -m bench.compare {words} >/srv/said 2>&1"
+        most = int(plan.limit * (2 if plan.lines else 1)) + 1800
+        vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
+        said = vm.run("cat /srv/result")
+        result = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    return {**result, "vm": True, "missing": result["missing"] | of.missing}
+
+
+def write(path: Path, result: Result) -> None:
+    """As JSON, small: it is kept beside the docs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
+
+
+def ended(*_: object) -> None:
+    """What was started ends with us, also by a signal."""
+    sys.exit(1)
+
+
+def main() -> None:
+    """Measure, and write or print."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=SHORT)
+    parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
+    parser.add_argument("--lines", type=int, default=0, help="rounds on lines with delay and loss")
+    parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
+    parser.add_argument("--json", type=Path, help="write all values here")
+    parser.add_argument("--arms", default="", help="only these, with commas between")
+    parser.add_argument("--peers", type=Path, help="a folder with the peers' programs")
+    parser.add_argument("--short", action="store_true", help="shorter loads, and no restarts")
+    parser.add_argument("--machine", choices=("here", "emulated"), default="here")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, ended)
+    of = peers.found(options.peers) if options.peers else peers.get()
+    arms = tuple(name for name in options.arms.split(",") if name)
+    plan = Plan(options.rounds, options.limit, options.lines, options.short, options.machine, arms)
+    result = within_vm(of, plan) if options.vm else measure(of, plan)
+    if options.json:
+        write(options.json, result)
+    else:
+        json.dump(result, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(str(error))

@@ -1,0 +1,298 @@
+"""What is measured of an arm, each the same work for all, with its unit and its better direction.
+
+``EACH`` is measured in every round; a function gives one or more of ``MEASURES`` by their keys.
+``ONCE`` is measured once a run.
+
+- Throughput: iperf3, one direction at a time; bits a second that the receiver got. One stream from
+  home carries a fixed number of bytes, the others last as long for each.
+- Datagrams: a closed loop of 200-byte datagrams there and back, at the widest window of 64, 16, 4
+  and 1 under way that loses no more than one in a thousand (``caller.py``). The sender is paced by
+  the answers, so the rate is one without loss by its making, and no search is needed.
+- Round trips: a byte there and back on an open connection; under load, while one TCP stream runs
+  from home to the client.
+- Connections: opened, a byte there and back, closed.
+- CPU: of that fixed number of bytes. ``machine`` is all that this machine's CPUs did meanwhile
+  (/proc/stat: the kernel's WireGuard works in no process), less what they do at rest, so that it
+  holds client and services too, the same for all arms. ``relay`` and ``home`` are the processes of
+  the arm on these hosts. On a machine that does other things as well, ``machine`` is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from tests.waiting import eventually
+
+from .arms import LOAD, PING
+from .contender import MORE, Contender
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+IDLE = (3, 4)  # idle and waiting for a disk, among the numbers of /proc/stat's first line
+QUIET = 0.1  # of all CPUs, at rest: above it a difference to rest says nothing
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much of everything: seconds a load, bytes for the CPU, and so on."""
+
+    seconds: float = 1.0
+    bytes: int = 100_000_000
+    trips: int = 500
+    held: int = 1000
+    idle: float = 5.0  # seconds that the held connections say nothing
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number's name in the tables, its unit, and whether more of it is better."""
+
+    title: str
+    unit: str
+    more: bool
+    digits: int = 0
+
+
+MEASURES = {
+    "down": Measure("TCP from home, 1 stream", "Mbit/s", True),
+    "down16": Measure("TCP from home, 16 streams", "Mbit/s", True),
+    "up": Measure("TCP to home, 1 stream", "Mbit/s", True),
+    "datagrams": Measure("UDP without loss", "datagrams/s", True),
+    "trip": Measure("round trip, idle, median", "µs", False),
+    "trip99": Measure("round trip, idle, 99 %", "µs", False),
+    "loaded": Measure("round trip under load, median", "µs", False),
+    "loaded99": Measure("round trip under load, 99 %", "µs", False),
+    "opens": Measure("connections, one by one", "1/s", True),
+    "opens16": Measure("connections, 16 at a time", "1/s", True),
+    "machine": Measure("CPU, whole machine", "s/GB", False, 1),
+    "relay": Measure("CPU, the arm's processes on the relay", "s/GB", False, 1),
+    "home": Measure("CPU, the arm's processes at home", "s/GB", False, 1),
+    "memory": Measure("memory of the relay's processes", "MiB", False, 1),
+}
+
+
+def iperf(arm: Contender, *words: str, timeout: float = 60) -> dict[str, Any]:
+    """One run of iperf3; the end of its report."""
+    command = ["iperf3", "--json", "--client", arm.to, "--port", str(LOAD), *words]
+    found: dict[str, Any] = {}
+
+    def run() -> bool:
+        said = json.loads(arm.net["client"].run(command, check=False, timeout=timeout) or "{}")
+        found.update(said)
+        return "error" not in said and "end" in said  # busy: it winds up the run before
+
+    eventually(run, f"iperf3 by {arm.name}", within=30)
+    return dict(found["end"])
+
+
+def throughput(arm: Contender, seconds: float, *words: str) -> float:
+    """Mbit/s that were received."""
+    end = iperf(arm, "--time", str(ceil(seconds)), *words, timeout=seconds + 60)
+    return float(end["sum_received"]["bits_per_second"]) / 1e6
+
+
+def tcp(arm: Contender, effort: Effort) -> Values:
+    """Many streams, and the other direction; one stream from home is ``cpu``'s."""
+    return {
+        "down16": throughput(arm, effort.seconds, "--reverse", "--parallel", "16"),
+        "up": throughput(arm, effort.seconds),
+    }
+
+
+def udp(arm: Contender, effort: Effort) -> Values:
+    """Datagrams a second; nothing of an arm that carries none, or not one without loss."""
+    if not arm.udp:
+        return {}
+    found = arm.call("datagrams", 200, effort.seconds / 2)
+    return {"datagrams": found["rate"]} if found["lost"] <= 0.001 else {}
+
+
+@contextlib.contextmanager
+def load(arm: Contender) -> Iterator[None]:
+    """One TCP stream from home that is running; it is ended afterwards."""
+    client = arm.net["client"]
+    words = ["--port", str(LOAD), "--reverse", "--time", "60"]
+    running = client.start(["iperf3", "--client", arm.to, *words])
+    # Two connections, control and data, and bytes on the second.
+    sockets = f"ss -Htni state established dport = :{LOAD}"
+    eventually(lambda: flowing(client.run(sockets)), f"a load on {arm.name}")
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
+        client.started.remove(running)
+
+
+def flowing(sockets: str) -> bool:
+    """Whether a socket has received much."""
+    words = sockets.split()
+    return any(int(w.partition(":")[2]) > 10**5 for w in words if w.startswith("bytes_received:"))
+
+
+def trips(arm: Contender, effort: Effort) -> Values:
+    """Idle, and under load."""
+    idle = arm.call("trips", effort.trips, effort.seconds)
+    with load(arm):
+        busy = arm.call("trips", effort.trips, effort.seconds)
+    return {
+        "trip": idle["median"],
+        "trip99": idle["p99"],
+        "loaded": busy["median"],
+        "loaded99": busy["p99"],
+    }
+
+
+def opens(arm: Contender, effort: Effort) -> Values:
+    """One by one, and many at a time."""
+    return {
+        "opens": arm.call("opens", 1, effort.seconds / 2),
+        "opens16": arm.call("opens", 16, effort.seconds / 2),
+    }
+
+
+def machine_busy() -> float:
+    """CPU seconds that this machine has worked since it was started."""
+    numbers = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    return sum(int(n) for i, n in enumerate(numbers) if i not in IDLE) / TICKS
+
+
+def process_busy(pids: list[int]) -> float:
+    """CPU seconds of these processes, with the children that they have waited for."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, rest[11:15]))
+    return total / TICKS
+
+
+def memory(arm: Contender) -> float:
+    """MiB that the processes on the relay hold."""
+    pages = 0
+    for pid in arm.daemons("relay"):
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * PAGE / 2**20
+
+
+def cpu(arm: Contender, effort: Effort) -> Values:
+    """One stream from home: its rate, CPU seconds a gigabyte, memory of the relay's processes."""
+    pids = {host: arm.daemons(host) for host in ("relay", "home")}
+    start, before = time.monotonic(), machine_busy()
+    time.sleep(effort.seconds / 2)  # at rest, which is what is measured
+    rest = (machine_busy() - before) / (time.monotonic() - start)
+    start, before = time.monotonic(), machine_busy()
+    own = {host: process_busy(pids[host]) for host in pids}
+    end = iperf(arm, "--reverse", "--bytes", str(effort.bytes), timeout=120)
+    took, gigabytes = time.monotonic() - start, end["sum_received"]["bytes"] / 1e9
+    found = {host: (process_busy(pids[host]) - own[host]) / gigabytes for host in pids}
+    if rest < QUIET * (os.cpu_count() or 1):
+        found["machine"] = (machine_busy() - before - rest * took) / gigabytes
+    rate = float(end["sum_received"]["bits_per_second"]) / 1e6
+    return {**found, "down": rate, "memory": memory(arm)}
+
+
+EACH: dict[str, Callable[[Contender, Effort], Values]] = {
+    "cpu": cpu,
+    "tcp": tcp,
+    "udp": udp,
+    "trips": trips,
+    "opens": opens,
+}
+
+
+def on_a_line(arm: Contender, effort: Effort) -> Values:
+    """What is measured of an arm on a line with delay and loss; loads are longer there."""
+    idle = arm.call("trips", 30, 5)
+    return {
+        "down": throughput(arm, 3 * effort.seconds, "--reverse"),
+        "down16": throughput(arm, 3 * effort.seconds, "--reverse", "--parallel", "16"),
+        "trip": idle["median"],
+        "opens16": arm.call("opens", 16, 2 * effort.seconds),
+    }
+
+
+def talking(arm: Contender, *words: object) -> subprocess.Popen[str]:
+    """A caller that is spoken with while it runs."""
+    return subprocess.Popen(
+        arm.net["client"].argv(arm.dialling(*map(str, words))),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def through(
+    arm: Contender, change: Callable[[], object], port: int, within: float
+) -> dict[str, Any]:
+    """What a change does to an open connection; afterwards new ones are answered at ``port``."""
+    with talking(arm, "trickle") as caller:
+        hear(caller, "flowing")
+        change()
+        start = time.monotonic()
+        try:
+            eventually(lambda: arm.call("who", port=port), f"{arm.name} at {port}", within)
+        except AssertionError:
+            caller.kill()
+            raise
+        back = round(time.monotonic() - start, 1)
+        go_on(caller)
+        return {**json.loads(caller.communicate()[0]), "back": back}
+
+
+def go_on(caller: subprocess.Popen[str]) -> None:
+    """A line to a caller, which may have ended."""
+    if caller.stdin:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(caller.stdin.fileno(), b"\n")
+
+
+def hear(caller: subprocess.Popen[str], word: str) -> None:
+    """Wait for a word of a caller's; raises ``AssertionError`` where it ends before."""
+    said = caller.stdout.readline() if caller.stdout else ""
+    if said != f"{word}\n":
+        raise AssertionError(f"the caller did not get to say {word}: {said}")
+
+
+def held(arm: Contender, effort: Effort) -> dict[str, Any]:
+    """Many idle connections, and what the relay's processes hold with them."""
+    before = memory(arm)
+    with talking(arm, "hold", effort.held, effort.idle) as caller:
+        hear(caller, "open")
+        during = memory(arm)
+        go_on(caller)
+        found = json.loads(caller.communicate()[0])
+    return {**found, "asked": effort.held, "memory": [round(before, 1), round(during, 1)]}
+
+
+def once(arm: Contender, effort: Effort) -> dict[str, Any]:
+    """What needs no spread."""
+    return {
+        "version": arm.version,
+        "sees": arm.call("who"),
+        "processes": sorted(Path(f"/proc/{p}/comm").read_text()[:-1] for p in arm.daemons("relay")),
+        "held": held(arm, effort),
+    }
+
+
+def added(arm: Contender) -> dict[str, Any]:
+    """An open connection while a port is added."""
+    if arm.add_port is None:
+        return {}
+    return {"adds": arm.adds, "added": through(arm, arm.add_port, MORE, within=60)}
+
+
+def restarted(arm: Contender) -> dict[str, Any]:
+    """An open connection while the relay's side is restarted, which needs minutes for some."""
+    return {"restarts": arm.restarts, "restarted": through(arm, arm.restart, PING, within=240)}
