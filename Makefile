@@ -19,7 +19,8 @@ LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
 	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
 
-.PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-data bench-scale bench-changes bench-timeline down clean lock deps test-deps engine stack
+.PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-full bench-data \
+	bench-startup bench-scale bench-changes bench-timeline down clean lock deps test-deps engine stack
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,11 +73,16 @@ matrix: test-deps engine image ## take out each rule, kill at each step; neighbo
 lint: .venv/dev ## Ruff and strict types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
-bench: test-deps engine ## measure preview, no-op up, and up from nothing against a bare boot
+bench: test-deps ## measure the relay against frp, rathole, chisel and ssh -R; tables and plots in .dev/bench
+	@$(AS_ROOT) $(PY) -m bench $(DEV)/bench
+
+bench-full: test-deps ## the same with ten rounds and bad lines, over an hour; into docs/benchmark.md
+	@$(AS_ROOT) $(PY) -m bench --full --page docs/benchmark.md docs/bench
+
+bench-startup: test-deps engine ## measure preview, no-op up, and up from nothing against a bare boot
 	@$(PY) -m bench.startup
 
 bench-data: test-deps ## measure packets through the relay against the bare tunnel, here and in a VM
-	$(call apt_install,iperf3)
 	@$(AS_ROOT) $(PY) -m bench.dataplane
 	@$(AS_ROOT) $(PY) -m bench.dataplane --vm
 

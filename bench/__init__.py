@@ -1,1 +1,1 @@
-"""What things cost, measured and printed; nothing here passes or fails."""
+"""What things cost, measured, printed and drawn; nothing here passes or fails."""

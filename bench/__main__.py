@@ -1,0 +1,64 @@
+"""Measure the relay against the proxies, print the tables and draw the plots.
+
+    python3 -m bench [--full] [--page PAGE] FOLDER
+
+Into FOLDER go kernel.json and, where this machine's kernel has no WireGuard, userspace.json: then
+kernel.json is of a lab VM. Short: five rounds. Full: ten, and five on each line with delay and
+loss. PAGE gets the tables between its markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+from engine.report import say
+from tests.netns.conftest import wireguard_env
+
+from . import peers
+from .compare import FULL, LINED, SHORT, Plan, ended, measure, within_vm, write
+from .report import filled, read, text
+
+SHORT_LIMIT, FULL_LIMIT = 600, 3600  # seconds for the rounds of one machine
+
+
+def main() -> None:
+    """Measure, write, print and draw."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, ended)
+    start = time.monotonic()
+    short, full = Plan(SHORT, SHORT_LIMIT, short=True), Plan(FULL, FULL_LIMIT, LINED)
+    plan = full if options.full else short
+    here = measure(peers.get(), plan)
+    write(options.folder / f"{here['wireguard']}.json", here)
+    if "WIREGUARD_GO" in wireguard_env():
+        say("the same in a lab VM, whose kernel has WireGuard")
+        write(options.folder / "kernel.json", within_vm(peers.get(), plan))
+    results = read(options.folder)
+    for name, result in results.items():
+        print(text(name, result))
+    from .plots import pictures  # measuring needs no library for it
+
+    for path in pictures(options.folder):
+        print(path)
+    if options.page:
+        options.page.write_text(filled(options.page.read_text(), results))
+    say(f"all in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(str(error))
