@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-from engine.report import say
 from tests.netns.conftest import wireguard_env
 
 from . import peers
 from .compare import FULL, LINED, SHORT, Plan, ended, measure, within_vm, write
+from .progress import say
 from .report import filled, read, text
 
 SHORT_LIMIT, FULL_LIMIT = 600, 3600  # seconds for the rounds of one machine

@@ -33,7 +33,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.report import say
 from tests.netns.conftest import wireguard_env
 from tests.vm.inside import Inside, booted
 
@@ -42,6 +41,7 @@ from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
 from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
+from .progress import say
 
 LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
 SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine import build, obtain
-from engine.report import EngineError, say
+from engine.report import EngineError
+
+from .progress import say
 
 HERE = Path(__file__).resolve().parent
 LDFLAGS = "-s -w"

@@ -100,7 +100,7 @@ def head(result: Result) -> str:
         text += f" **Missing: {TITLES[arm]}** ({why})."
     for arm, faults in result["faults"].items():
         for what, why in faults.items():
-            text += f" {TITLES[arm]} failed in `{what}`: {why}."
+            text += f" {TITLES[arm]} failed in `{what}`: {why.partition(', last seen')[0]}."
     return text
 
 
