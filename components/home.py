@@ -213,7 +213,7 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
         f"ct state new {tag}",
         f"{restore} meta l4proto udp jump learn; }};",
         # By its index: to compare a name takes longer, and this is asked of each packet.
-        "chain tag { type filter hook prerouting priority mangle;",
+        "chain enter { type filter hook prerouting priority mangle;",
         "iif %i jump arrive; };",
         # What home hands on has the mark behind all checks of its source: one that looks at marks,
         # as firewalld's of IPv6 does, would have a container's answer come in by the tunnel.
@@ -229,7 +229,8 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
             "set lan_hosts { type ipv4_addr; };",
             # Before Docker's own, at -100.
             "chain hand_on { type nat hook prerouting priority -110;",
-            f"iifname %i ip daddr {inner} dnat ip to meta l4proto . th dport map @lan; }};",
+            f"iifname %i ip daddr {inner} meta l4proto {{ tcp, udp }}",
+            "dnat ip addr . port to meta l4proto . th dport map @lan; };",
             # A LAN host answers by its own gateway, so it must see home's address.
             "chain towards_lan { type nat hook postrouting priority 90;",
             f"oifname != %i {ours} ct status dnat ip daddr @lan_hosts masquerade; }};",

@@ -106,7 +106,8 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\t\tmeta l4proto . th dport @limited"
         f" meta l4proto . th dport . {ip} saddr != @allowed drop",
         f"\t\tmeta l4proto . th dport @hidden ct mark set ct mark or {HIDDEN:#010x}",
-        f"\t\tmeta l4proto {{ tcp, udp }} dnat {ip} to meta l4proto . th dport map @ports",
+        f"\t\tmeta l4proto {{ tcp, udp }} dnat {ip} addr . port to"
+        " meta l4proto . th dport map @ports",
         "\t\tmeta l4proto { tcp, udp } dnat to meta l4proto . th dport map @ranges",
         "\t}",
         "\tchain postrouting {",

@@ -106,7 +106,7 @@ def test_its_own_check_loses_nothing(home: tuple[World, Firewalld]) -> None:
     assert f"hook {hook} priority {priority};" in loaded
     assert f"meta nfproto ipv6 {STRICT} drop" in loaded
     way = world.lab.way
-    daemon.host.run(f"nft add rule ip6 {way.table} tag ct mark {way.mark} meta mark set ct mark")
+    daemon.host.run(f"nft add rule ip6 {way.table} enter ct mark {way.mark} meta mark set ct mark")
     assert ("to the container", "tcp") in world.lost()
     world.lab.net["home"].run("wg-quick down wg0")
     world.lab.home_up()

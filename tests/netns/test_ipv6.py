@@ -151,12 +151,12 @@ NEEDED = {
     False: [
         ((OWN_SOURCE, MARKED), [("tcp", 80), ("tcp", 81)]),
         ((OWN_SOURCE, MARKED, "ip -6 rule del pref {last}"), ASKED),
-        ((OWN_SOURCE, "nft flush chain ip6 {table} tag"), [("tcp", 80), ("tcp", 81)]),
+        ((OWN_SOURCE, "nft flush chain ip6 {table} enter"), [("tcp", 80), ("tcp", 81)]),
     ],
     # One with its own has a way out for all, and it is the wrong one.
     True: [
         ((MARKED,), [("tcp", 81), ("udp", 81)]),
-        (("nft flush chain ip6 {table} tag",), [("tcp", 81), ("udp", 81)]),
+        (("nft flush chain ip6 {table} enter",), [("tcp", 81), ("udp", 81)]),
         (("nft flush chain ip6 {table} learn",), [("udp", 80)]),
         (("nft flush chain ip6 {table} answer",), [("udp", 80)]),
     ],

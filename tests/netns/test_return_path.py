@@ -73,12 +73,12 @@ def test_undeclared_ports_do_not_answer(lab: Lab) -> None:
     [
         ("ip rule del pref {pref}", [("tcp", 80), ("udp", 80), ("tcp", 81), ("udp", 81)]),
         ("nft flush chain ip {table} return_path", [("tcp", 80), ("udp", 80)]),
-        ("nft flush chain ip {table} tag", [("tcp", 80), ("tcp", 81), ("udp", 81)]),
+        ("nft flush chain ip {table} enter", [("tcp", 80), ("tcp", 81), ("udp", 81)]),
         ("nft flush chain ip {table} hand_back", [("tcp", 81), ("udp", 81)]),
         ("nft flush chain ip {table} learn", [("udp", 80)]),
         ("nft flush chain ip {table} answer", [("udp", 80)]),
     ],
-    ids=["rule", "return path", "tag", "hand back", "learn", "answer"],
+    ids=["rule", "return path", "enter", "hand back", "learn", "answer"],
 )
 def test_each_part_is_needed(lab: Lab, without: str, dead: list[tuple[str, int]]) -> None:
     """With a part of the return path taken away, what needs it does not answer."""
