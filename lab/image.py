@@ -1,4 +1,4 @@
-"""Disk images: Debian with cloud-init, built once per recipe and kept in the user's cache.
+"""Disk images: Debian or Ubuntu with cloud-init, built once per recipe, in the user's cache.
 
 An image is a folder with ``disk.raw`` (sparse, never written again), ``vmlinuz`` and
 ``initrd.img``. Its name is a digest of everything it is made from, so that a changed recipe is a
@@ -23,7 +23,11 @@ from lab.mirrors import Mirrors
 from lab.programs import as_root, find, run, say
 
 RECIPE = Path(__file__).with_name("recipe.toml")
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KEYRINGS = Path("/usr/share/keyrings")
+KEYRING = KEYRINGS / "debian-archive-keyring.gpg"
+# Not every Debian has Ubuntu's keys; this one's archive has, signed by Debian.
+UBUNTUS_KEYRING, KEYRING_SUITE = "ubuntu-archive-keyring", "trixie"
+SUITES = Path("/usr/share/distro-info/ubuntu.csv")  # by which mmdebstrap knows Ubuntu's
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Recipe:
     """All that goes into one variant of the image."""
 
     variant: str
+    vendor: str
     suite: str
     disk: str
     packages: tuple[str, ...]
@@ -50,20 +55,25 @@ def variants() -> list[str]:
 
 
 def read_recipe(variant: str, text: str | None = None) -> Recipe:
-    """Read one variant out of the recipe; its own packages, suite and disk size win."""
+    """Read one variant out of the recipe; what it says itself wins."""
     table = tomllib.loads(RECIPE.read_text() if text is None else text)
     if variant not in table["variants"]:
         known = ", ".join(sorted(table["variants"]))
         raise LabError(f"there is no image variant {variant!r}; choose one of: {known}")
     own = table["variants"][variant]
+    vendor = own.get("vendor", table["vendor"])
+    theirs = table["vendors"][vendor]
+    kernel = own.get("kernel", theirs["kernel"])
+    packages = {kernel, *table["packages"], *theirs["packages"], *own["packages"]}
     return Recipe(
         variant=variant,
+        vendor=vendor,
         suite=own.get("suite", table["suite"]),
         disk=own.get("disk", table["disk"]),
-        packages=tuple(sorted({*table["packages"], *own.get("packages", [])})),
+        packages=tuple(sorted(packages)),
         masked=tuple(table["masked"]),
         initramfs_modules=tuple(table["initramfs_modules"]),
-        files=dict(table["files"]),
+        files={**table["files"], **own.get("files", {})},
     )
 
 
@@ -117,20 +127,42 @@ def skeleton(recipe: Recipe) -> bytes:
 
 def debootstrap(recipe: Recipe, sources: Mirrors, staging: Path) -> list[str]:
     """Give the command that fills ``staging/root``."""
+    root = str(staging / "root")
     command = [
-        find("mmdebstrap"),
-        "--mode=root",
+        *_mmdebstrap(sources),
         "--variant=minbase",
         f"--include={','.join(recipe.packages)}",
         f"--essential-hook=tar-in {staging / 'skeleton.tar'} /",
         # Every VM makes or is given host keys and a name of its own.
         '--customize-hook=rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/hostname "$1"/etc/resolv.conf',
     ]
-    if KEYRING.exists():
-        command.append(f"--keyring={KEYRING}")
-    if sources.proxy:
-        command.append(f'--aptopt=Acquire::http::Proxy "{sources.proxy}"')
-    return [*command, recipe.suite, str(staging / "root"), *sources.sources(recipe.suite)]
+    if recipe.vendor == "ubuntu":
+        # Given none, it takes Ubuntu's own archive.
+        keyring = f"--keyring={_ubuntus_keyring(staging)}"
+        return [*command, keyring, "--components=main,universe", recipe.suite, root]
+    return [*command, *_debians(sources, recipe.suite, root)]
+
+
+def ubuntus_keyring(sources: Mirrors, staging: Path) -> list[str]:
+    """Give the command that unpacks Ubuntu's keys where this machine has none."""
+    words = ["--variant=extract", f"--include={UBUNTUS_KEYRING}"]
+    unpacked = str(staging / "keyring")
+    return [*_mmdebstrap(sources), *words, *_debians(sources, KEYRING_SUITE, unpacked)]
+
+
+def _ubuntus_keyring(staging: Path) -> Path:
+    own = KEYRINGS / f"{UBUNTUS_KEYRING}.gpg"
+    return own if own.exists() else staging / "keyring" / own.relative_to("/")
+
+
+def _mmdebstrap(sources: Mirrors) -> list[str]:
+    proxy = [f'--aptopt=Acquire::http::Proxy "{sources.proxy}"'] if sources.proxy else []
+    return [find("mmdebstrap"), "--mode=root", *proxy]
+
+
+def _debians(sources: Mirrors, suite: str, root: str) -> list[str]:
+    keyring = [f"--keyring={KEYRING}"] if KEYRING.exists() else []
+    return [*keyring, suite, root, *sources.sources(suite)]
 
 
 def _folder(recipe: Recipe, sources: Mirrors) -> Path:
@@ -146,9 +178,10 @@ def _build(recipe: Recipe, sources: Mirrors, staging: Path) -> None:
     def step(message: str) -> None:
         say(f"image {recipe.variant}: {message} [{time.monotonic() - began:.0f} s]")
 
-    step(f"installing Debian {recipe.suite} with {len(recipe.packages)} packages")
+    named = f"{recipe.vendor.capitalize()} {recipe.suite}"
+    step(f"installing {named} with {len(recipe.packages)} packages")
     (staging / "skeleton.tar").write_bytes(skeleton(recipe))
-    run([*as_root(), *debootstrap(recipe, sources, staging)], log=log)
+    _fill(recipe, sources, staging, log)
     step("making its disk")
     for name, pattern in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
         run([*as_root(), "cp", str(_only(root / "boot", pattern)), str(staging / name)], log=log)
@@ -163,6 +196,24 @@ def _build(recipe: Recipe, sources: Mirrors, staging: Path) -> None:
     for name in ("vmlinuz", "initrd.img", "disk.raw"):
         (staging / name).chmod(0o444)
     step("done")
+
+
+def _fill(recipe: Recipe, sources: Mirrors, staging: Path, log: Path) -> None:
+    """Install it into ``staging/root``."""
+    if recipe.vendor == "ubuntu":
+        if not SUITES.exists():
+            raise LabError("Ubuntu's releases are not known here: apt install distro-info-data")
+        if not _ubuntus_keyring(staging).exists():
+            run([*as_root(), *ubuntus_keyring(sources, staging)], log=log)
+    try:
+        run([*as_root(), *debootstrap(recipe, sources, staging)], log=log)
+    except LabError as error:
+        if recipe.vendor == "ubuntu" and "apt-get update" in str(error):
+            raise LabError(
+                f"there is no image {recipe.variant}: Ubuntu's archive cannot be had from here"
+            ) from error
+        raise
+    _remove(staging / "keyring")
 
 
 def _only(parent: Path, pattern: str) -> Path:

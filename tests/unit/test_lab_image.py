@@ -11,17 +11,30 @@ from lab.errors import LabError
 from lab.mirrors import Mirrors, choose
 
 RECIPE = """
+vendor = "debian"
 suite = "bookworm"
 disk = "4G"
 packages = ["systemd"]
 masked = ["slow.service"]
 initramfs_modules = ["virtio_blk"]
+[vendors.debian]
+kernel = "linux-image-amd64"
+packages = ["ifupdown"]
+[vendors.ubuntu]
+kernel = "linux-image-virtual"
+packages = ["netplan.io"]
 [variants.bare]
 packages = []
 [variants.next]
 packages = ["ufw"]
 suite = "trixie"
 disk = "6G"
+[variants.other]
+vendor = "ubuntu"
+suite = "noble"
+kernel = "linux-image-kvm"
+packages = []
+files = {"/etc/issue" = "own"}
 [files]
 "/etc/motd" = "hello"
 """
@@ -36,12 +49,12 @@ def digest(recipe: image.Recipe, sources: Mirrors = MIRRORS, code: bytes = b"cod
 
 def test_a_variant_adds_its_packages_and_may_have_a_suite_of_its_own():
     recipe = image.read_recipe("next", RECIPE)
-    assert recipe.packages == ("systemd", "ufw")
+    assert recipe.packages == ("ifupdown", "linux-image-amd64", "systemd", "ufw")
     assert (recipe.suite, recipe.disk) == ("trixie", "6G")
 
 
 def test_an_unknown_variant_names_the_known_ones():
-    with pytest.raises(LabError, match="bare, next"):
+    with pytest.raises(LabError, match="bare, next, other"):
         image.read_recipe("docker", RECIPE)
 
 
@@ -55,6 +68,7 @@ def test_an_unknown_variant_names_the_known_ones():
         {"initramfs_modules": ("ext4",)},
         {"files": {"/etc/motd": "good-bye"}},
         {"variant": "other"},
+        {"vendor": "ubuntu"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -123,3 +137,22 @@ def test_sources_cover_updates_and_security():
         "deb http://m.example/d bookworm-updates main",
         "deb http://s.example/d bookworm-security main",
     ]
+
+
+def test_ubuntu_comes_from_its_own_archive_with_keys_that_debian_has_signed(tmp_path):
+    recipe = image.read_recipe("other", RECIPE)
+    assert recipe.packages == ("linux-image-kvm", "netplan.io", "systemd")
+    assert recipe.files == {"/etc/motd": "hello", "/etc/issue": "own"}
+    words = image.debootstrap(recipe, MIRRORS, tmp_path)
+    assert words[-2:] == ["noble", str(tmp_path / "root")], "no mirror of Debian's"
+    keys = next(w for w in words if w.startswith("--keyring="))
+    assert keys.endswith("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+    unpack = image.ubuntus_keyring(MIRRORS, tmp_path)
+    assert unpack[-2:] == MIRRORS.sources(image.KEYRING_SUITE)
+
+
+def test_every_distribution_has_an_image():
+    wanted = {"debian-11": "bullseye", "debian-13": "trixie", "vps": "bookworm"}
+    wanted |= {"ubuntu-22": "jammy", "ubuntu-24": "noble"}
+    assert {name: image.read_recipe(name).suite for name in wanted} == wanted
+    assert "ifupdown" not in image.read_recipe("ubuntu-24").packages
