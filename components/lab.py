@@ -18,10 +18,15 @@ from .faults import Collector
 from .first_boot import Form
 from .machine import Access, Facts, Machine, Order
 from .model import Settings, Site
-from .reading import integer, known
+from .reading import integer, known, word
 
 PROJECT = Path(__file__).resolve().parents[1]
-KEYS = ("kind", "memory", "bootTimeout")
+KEYS = ("kind", "image", "memory", "bootTimeout")
+# As a user says it, and the lab's word for it.
+IMAGES = {
+    "debian-12": "vps",
+    **{name: name for name in ("debian-11", "debian-13", "ubuntu-22", "ubuntu-24")},
+}
 RELAY_NETWORK = IPv4Network("198.51.100.0/24")
 HOME_NETWORK = IPv4Network("192.168.1.0/24")
 
@@ -37,10 +42,14 @@ FACTS = Facts(
 
 @dataclass(frozen=True)
 class Lab:
-    """``memory`` in MiB; ``boot_timeout`` in seconds from power-on until SSH must answer."""
+    """``memory`` in MiB; ``boot_timeout`` in seconds from power-on until SSH must answer.
+
+    ``image`` is one of ``IMAGES``, for the next machine.
+    """
 
     memory: int = 768
     boot_timeout: int = 600
+    image: str = "debian-12"
 
     site: Site = SITE
     user_data_form: Form = Form.TEXT
@@ -66,12 +75,14 @@ class Lab:
             opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
         )
         reserved = address.stdout.apply(json.loads)
+        # Another image is another machine; those of before have no such words.
+        variant = [] if self.image == Lab.image else ["--variant", IMAGES[self.image]]
         server = local.Command(
             f"{name}-server",
-            create=_lab("start", vm, "--memory", self.memory, "--network", str(RELAY_NETWORK)),
+            create=_lab("start", vm, *variant, "--memory", self.memory, "--network", RELAY_NETWORK),
             delete=_lab("stop", vm),
             stdin=order.user_data,
-            triggers=[self.memory, order.ssh_port, order.tunnel_port],
+            triggers=[self.memory, order.ssh_port, order.tunnel_port, *variant],
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
             dir=_folder(),
@@ -137,6 +148,9 @@ def read(options: Mapping[str, object], path: str, faults: Collector) -> Lab:
             30,
             3600,
             faults,
+        ),
+        image=word(
+            options.get("image", default.image), f"{path}.image", tuple(IMAGES), "image", faults
         ),
     )
 

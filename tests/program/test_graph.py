@@ -14,8 +14,9 @@ from components import ConfigError, Lab, Machine, Order, Relay
 from components.config import KEYS as CONFIG_KEYS
 from components.first_boot import Form
 from components.kinds import KINDS
-from components.lab import label
+from components.lab import IMAGES, label
 from components.model import Site
+from lab.image import variants
 
 from .conftest import LOOK, ROOT, Program, is_secret, plain
 
@@ -225,12 +226,23 @@ def test_all_faults_come_before_any_resource(program: Program) -> None:
             {"kind": "lab", "bootTimeout": "1"},
             "vps.bootTimeout: '1' is not a whole number from 30 to 3600",
         ),
+        ({"kind": "lab", "image": "debian-31"}, "vps.image: unknown image 'debian-31'; did you"),
     ],
 )
 def test_faults_of_the_machine(program: Program, vps: object, fault: str) -> None:
     with pytest.raises(ConfigError, match=r"1 fault in the configuration") as caught:
         program({"vps": vps, "homes": HOMES})
     assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"), [("debian-12", []), ("ubuntu-24", ["--variant", "ubuntu-24"])]
+)
+def test_a_lab_may_have_another_image(program: Program, image: str, words: list[str]) -> None:
+    assert set(IMAGES.values()) <= set(variants())
+    run = program({"vps": {"kind": "lab", "image": image}, "homes": HOMES})
+    start = run.recorder.resources["relay-server"].inputs["create"]
+    assert start.split()[5:][: len(words) + 1] == [*words, "--memory"]
 
 
 def test_every_fault_of_a_clouds_options_is_told_at_once(program: Program) -> None:
