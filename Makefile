@@ -17,7 +17,7 @@ ENV := . $(DEV)/env
 LAB_PACKAGES := python3-venv qemu-system-x86 qemu-utils mmdebstrap genisoimage e2fsprogs \
 	openssh-client curl ca-certificates procps
 TEST_PACKAGES := wireguard-tools iptables nftables iproute2 iputils-ping shellcheck conntrack \
-	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools
+	libwrap0 libdbus-1-3 libgssapi-krb5-2 libbsd0 ufw socat openssl iperf3 zbar-tools distro-info-data
 
 .PHONY: help up preview demo qr doctor image status test examples matrix lint bench bench-full bench-data \
 	bench-startup bench-scale bench-changes bench-timeline down clean lock deps test-deps engine stack
@@ -65,10 +65,11 @@ test: test-deps engine image ## every test, in layers: unit, program, schema, cl
 examples: .venv/dev ## preview each example of examples/ under mocks, with the provider's real SDK
 	@$(PY) -m tests.clouds
 
-matrix: test-deps engine image ## take out each rule, kill at each step; neighbours, faults: writes their tables
+matrix: test-deps engine image ## take out each rule, kill at each step; neighbours, faults, distributions: writes their tables
 	@$(AS_ROOT) $(PY) -m tests.netns.mutate
 	@$(AS_ROOT) env CUT_SHORT_EVERY=1 $(PY) -m pytest -q tests/netns/test_cut_short.py
-	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_adopt.py tests/vm/test_neighbours.py tests/vm/test_faults.py
+	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_adopt.py tests/vm/test_neighbours.py tests/vm/test_faults.py \
+		tests/vm/test_distributions.py
 
 lint: .venv/dev ## Ruff and strict types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

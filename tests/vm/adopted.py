@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -19,21 +20,27 @@ from ..relay_stack import Stack
 from ..waiting import eventually
 
 HERE = Path(__file__).parent
+HELLO = HERE.parents[1] / "lab" / "guest" / "hello.py"
 NAME, USER = "somebodys", "op"
 FORWARDS = ["80:8080", "5353:5353/udp"]
 # `openssl passwd -6` of PASSWORD, so that sudo asks for it.
 PASSWORD = "correct horse"  # noqa: S105 - of a VM that lives for a test
+OPENED = ("tcp/80", "tcp/81", "tcp/8443", "udp/5353")
 UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
+# netbase, which iptables depends on, makes it where there is none; a provider's image has one.
+LEFT = ("file /etc/hosts", "/etc/hosts")
 BOOT = 400
 MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
 
 
 @dataclass
 class Adopted:
-    """The machine, the keys that open it, and its stack."""
+    """The machine, the keys that open it, and its stack. ``user``: op, root, or the image's own."""
 
     stack: Stack
     key: Path
+    variant: str = "vps"
+    user: str = USER
     reach: str = ""
     host_key: str = ""
     opened: dict[str, str] = field(default_factory=dict)
@@ -43,25 +50,27 @@ class Adopted:
         """Power on, with a user who may use sudo."""
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(self.key)]
         subprocess.run(words, check=True)
-        hashed = subprocess.run(
-            ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        user = {
-            "name": USER,
-            "shell": "/bin/bash",
-            "lock_passwd": False,
-            "passwd": hashed,
-            "sudo": "ALL=(ALL) ALL",
-            "ssh_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()],
-        }
-        document = {"users": [user], "ssh_pwauth": False}
+        document = {**self.users(), "ssh_pwauth": False}
         reserved = json.loads(self.stack.lab("reserve", NAME))
         self.reach = str(reserved["reach"])
-        self.stack.lab("start", NAME, stdin=f"#cloud-config\n{json.dumps(document)}")
+        variant = ("--variant", self.variant)
+        self.stack.lab("start", NAME, *variant, stdin=f"#cloud-config\n{json.dumps(document)}")
         self.run("cloud-init status --wait >/dev/null || :")
         public = self.run("cat /etc/ssh/ssh_host_ed25519_key.pub")
         self.host_key = " ".join(public.split()[:2])
-        self.opened = json.loads(self.stack.lab("open", NAME, "tcp/80", "tcp/81", "tcp/8443"))
+        self.opened = json.loads(self.stack.lab("open", NAME, *OPENED))
+
+    def users(self) -> dict[str, Any]:
+        """Who may come, as cloud-init takes it."""
+        keys = {"ssh_authorized_keys": [self.key.with_suffix(".pub").read_text().strip()]}
+        if self.user == "root":
+            return {"disable_root": False, "users": [{"name": "root", **keys}]}
+        if self.user != USER:
+            return keys  # the image's own user has sudo without a password
+        words = ["openssl", "passwd", "-6", PASSWORD]
+        hashed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        user = {"name": USER, "shell": "/bin/bash", "lock_passwd": False, "passwd": hashed}
+        return {"users": [{**user, "sudo": "ALL=(ALL) ALL", **keys}]}
 
     def run(self, command: str, check: bool = True, stdin: str = "") -> str:
         """A shell command as root, whatever the network does."""
@@ -116,7 +125,7 @@ class Adopted:
         given = {
             "kind": "adopt",
             "host": self.reach,
-            "user": USER,
+            "user": self.user,
             "key": str(self.key),
             "hostKey": self.host_key,
         }
@@ -125,7 +134,8 @@ class Adopted:
         one = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
         more = {"tunnel": tunnel} if tunnel else {}
         self.stack.configure(vps=given, homes=homes or one, **more)
-        self.stack.secret("vps.password", password)
+        if self.user == USER:
+            self.stack.secret("vps.password", password)
 
     def up(self, check: bool = True) -> str:
         return self.stack.pulumi("up", "--yes", "--skip-preview", check=check)
@@ -137,6 +147,7 @@ class Adopted:
         """A home joins; it is on the machine itself, so it dials another address of it."""
         text = str(self.stack.outputs()["homeConfig"])
         text = text.replace(f"Endpoint = {self.reach}:", "Endpoint = 192.0.2.1:")
+        self.run("cat >/run/hello.py", stdin=HELLO.read_text())
         self.script("house.sh", stdin=text)
         eventually(lambda: "hello" in self.page(), "the house's page", within=90)
 
@@ -145,6 +156,15 @@ class Adopted:
         with urllib.request.urlopen(f"http://{self.opened[f'tcp/{port}']}/", timeout=5) as answer:
             return str(answer.read().decode().strip())
 
+    def datagram(self) -> str:
+        """What answers on UDP 5353; OSError where nothing does."""
+        host, _, port = self.opened["udp/5353"].rpartition(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            caller.settimeout(5)
+            caller.connect((host, int(port)))
+            caller.send(b"who am I?")
+            return caller.recv(2048).decode().strip()
+
     def answers(self, port: int) -> bool:
         try:
             return "hello" in self.page(port)
@@ -152,11 +172,18 @@ class Adopted:
             return False
 
 
+def compared(before: list[str], after: list[str]) -> list[str]:
+    """What is not as it was, but for the documented."""
+    lines = [f"- {x}" for x in before if x not in set(after)]
+    lines += [f"+ {x}" for x in after if x not in set(before)]
+    return [x for x in lines if not any(word in x for word in LEFT)]
+
+
 @contextmanager
-def fresh(folder: Path) -> Iterator[Adopted]:
+def fresh(folder: Path, variant: str = "vps", user: str = USER) -> Iterator[Adopted]:
     """A machine that has just been powered on, and a stack that knows nothing of it yet."""
     stack = Stack(folder)
-    machine = Adopted(stack, folder / "key")
+    machine = Adopted(stack, folder / "key", variant, user)
     stack.init()
     try:
         machine.boot()

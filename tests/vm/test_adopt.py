@@ -10,11 +10,19 @@ import pytest
 
 from ..relay_stack import ProcessWatch
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, MATRIX, NAME, PASSWORD, UNFINISHED, Adopted, fresh
+from .adopted import (
+    BOOT,
+    FORWARDS,
+    MATRIX,
+    NAME,
+    PASSWORD,
+    UNFINISHED,
+    Adopted,
+    compared,
+    fresh,
+)
 
 MORE = [*FORWARDS, "8443:8080"]
-# netbase, which iptables depends on, makes it where there is none; a provider's image has one.
-LEFT = ("file /etc/hosts", "/etc/hosts")
 WAIT_FOR_TOKEN = f"until [ -e {UNFINISHED}/token ]; do sleep 0.1; done"
 SSH_SHUT = "INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP"
 
@@ -214,13 +222,6 @@ def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
     ours.up()
     assert ours.run(units).split() == ["active", "active"]
     assert ours.answers(80)
-
-
-def compared(before: list[str], after: list[str]) -> list[str]:
-    """What is not as it was, but for the documented."""
-    lines = [f"- {x}" for x in before if x not in set(after)]
-    lines += [f"+ {x}" for x in after if x not in set(before)]
-    return [x for x in lines if not any(word in x for word in LEFT)]
 
 
 def test_destroy_leaves_it_as_it_was_found(ours: Adopted, before: list[str]) -> None:
