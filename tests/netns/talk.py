@@ -130,22 +130,22 @@ def pings(host: str, port: int, seconds: float) -> str:
             while True:
                 try:
                     back.add(caller.recv(64))
-                except TimeoutError:
+                except OSError:  # nothing has come for a while, or it was refused
                     if over.is_set():
                         return
-                except OSError:
-                    continue  # refused
 
         over = threading.Event()
         listener = threading.Thread(target=listen)
         listener.start()
         sent = 0
-        while sent < seconds * 100 and not ENOUGH.wait(0.01):
-            with contextlib.suppress(ConnectionRefusedError):
-                caller.send(sent.to_bytes(8, "big"))
-            sent += 1
-        over.set()
-        listener.join()
+        try:
+            while sent < seconds * 100 and not ENOUGH.wait(0.01):
+                with contextlib.suppress(ConnectionRefusedError):
+                    caller.send(sent.to_bytes(8, "big"))
+                sent += 1
+        finally:
+            over.set()
+            listener.join()
     return f"{sent} {len(back)}"
 
 

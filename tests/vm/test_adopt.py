@@ -211,7 +211,8 @@ def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
     ours.configure(tunnel=first)
     ours.up()
     ours.house()
-    assert "home comes by the relay's next key" in ours.stack.pulumi("preview")
+    comes = "home comes by the relay's next key"
+    eventually(lambda: comes in ours.stack.pulumi("preview"), comes, within=60)
     ours.configure(tunnel={"key": 2, "port": 51822})
     assert "confirmed" in ours.up()
     eventually(lambda: ours.answers(80), "the house's page")
