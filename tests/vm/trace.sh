@@ -1,6 +1,7 @@
 #!/bin/sh
 # All that a machine holds and does, as lines to be compared: files, packages, units, kernel
-# settings, rules, interfaces, users. What every machine changes by itself is left out.
+# settings, rules, interfaces, users. What every machine changes by itself is left out, and the
+# units that run at its first boot alone.
 set -u
 export LC_ALL=C
 find / -xdev \( -path /tmp -o -path /root/.cache -o -path /var/tmp -o -path /var/log \
@@ -14,7 +15,7 @@ find /etc -xdev -type f ! -name ld.so.cache -exec sha256sum {} + | sed 's/^/cont
 dpkg-query -W -f 'package ${Package} ${Version} ${db:Status-Abbrev}\n'
 systemctl list-unit-files --no-legend --plain | awk '{ print "unit", $1, $2 }'
 systemctl list-units --no-legend --plain --type=service,timer,socket --state=active,failed |
-	awk '{ print "running", $1, $3 }' | grep -vE '^running (apt|user@|user-runtime|session|systemd-(tmpfiles|hostnamed|timedated|localed)|fstrim|dpkg|e2scrub|logrotate|man-db)'
+	awk '{ print "running", $1, $3 }' | grep -vE '^running (apt|user@|user-runtime|session|systemd-(tmpfiles|hostnamed|timedated|localed|hwdb-update|journal-catalog-update|sysusers|update-done|firstboot|machine-id-commit)|ldconfig|fstrim|dpkg|e2scrub|logrotate|man-db)'
 for file in /proc/sys/net/ipv4/ip_forward $(find /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf -type f); do
 	case $file in */stable_secret | */flush) continue ;; esac
 	echo "setting $file $(cat "$file" 2>/dev/null)"
