@@ -56,9 +56,9 @@ class Echo(socketserver.BaseRequestHandler):
     def handle(self):
         while data := self.request.recv(100):
             self.request.sendall(data)
-socketserver.ThreadingTCPServer(("", 8081), Echo).serve_forever()
+socketserver.ThreadingTCPServer(("", 8082), Echo).serve_forever()
 """
-FORWARDS = ["80:8080", "81:8081"]
+FORWARDS = ["80:8080", "81:8082"]
 
 
 class Changed:
@@ -93,7 +93,7 @@ class Changed:
         self.machine.house()
         echo = "ip netns exec house setsid python3 /run/echo.py >/dev/null 2>&1 &"
         self.machine.run(echo)
-        eventually(self.hears, "the echo", within=30)
+        eventually(self.hears, "the echo", within=150)
 
     def state(self) -> set[str]:
         """What is loaded, written and enabled, in the relay's own words."""
@@ -109,9 +109,12 @@ class Changed:
         return next((name for name, plan in self.plans.items() if plan == seen), "")
 
     def half(self) -> str:
-        """What is of neither plan, for the message."""
+        """What is of neither plan, and what the machine says of it, for the message."""
         seen = self.state()
-        return "\n".join(f"{name}: {sorted(plan ^ seen)[:20]}" for name, plan in self.plans.items())
+        lines = [f"{name}: {sorted(plan ^ seen)[:20]}" for name, plan in self.plans.items()]
+        said = "journalctl --no-pager -q -n 40 -u 'cgnat-relay-*'; systemctl list-timers --no-pager"
+        held = f"ls {STATE} {UNFINISHED} 2>&1 || :; ps -eo pid,etime,args | grep '[a]pply' || :"
+        return "\n".join([*lines, self.machine.run(f"{said}; {held}")])
 
     def call(self) -> socket.socket:
         """A caller's connection, which has been answered."""
