@@ -210,6 +210,7 @@ def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
 
     ours.configure(tunnel=first)
     ours.up()
+    ours.script("house.sh", "gone")
     ours.house()
     comes = "home comes by the relay's next key"
     eventually(lambda: comes in ours.stack.pulumi("preview"), comes, within=60)
