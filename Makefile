@@ -65,11 +65,11 @@ test: test-deps engine image ## every test, in layers: unit, program, schema, cl
 examples: .venv/dev ## preview each example of examples/ under mocks, with the provider's real SDK
 	@$(PY) -m tests.clouds
 
-matrix: test-deps engine image ## take out each rule, kill at each step; neighbours, faults, distributions: writes their tables
+matrix: test-deps engine image ## take out each rule, kill at each step; neighbours, faults, distributions
 	@$(AS_ROOT) $(PY) -m tests.netns.mutate
 	@$(AS_ROOT) env CUT_SHORT_EVERY=1 $(PY) -m pytest -q tests/netns/test_cut_short.py
-	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_adopt.py tests/vm/test_neighbours.py tests/vm/test_faults.py \
-		tests/vm/test_distributions.py
+	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_kernel.py tests/vm/test_adopt.py \
+		tests/vm/test_neighbours.py tests/vm/test_faults.py tests/vm/test_distributions.py
 
 lint: .venv/dev ## Ruff and strict types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .adopted import MATRIX
 from .inside import Inside, booted
 
 RETURN_PATH = "tests/netns/test_return_path.py"
@@ -30,6 +31,7 @@ def test_the_return_path(vm: Inside) -> None:
     assert vm.pytest(*chosen) == len(chosen)
 
 
+@MATRIX
 def test_keys_change(vm: Inside) -> None:
     """Of homes, devices and the relay, under flows that go on."""
     assert vm.pytest("tests/netns/test_rotate.py", timeout=1500) == 10
