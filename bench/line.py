@@ -14,7 +14,17 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.netns.topology import NAT, Host, cable, hosts, number, route
+from tests.netns.topology import (
+    ADDRESSES,
+    CABLES,
+    GATEWAYS,
+    Host,
+    cable,
+    hand_on,
+    hosts,
+    number,
+    route,
+)
 
 ENDS = (("internet", "carrier"), ("carrier", "wan"))  # of home's line, with their devices
 ROOM = 20_000  # packets that wait in the line's delay; more than any arm has under way
@@ -35,39 +45,10 @@ class Line:
 def way(env: dict[str, str]) -> Iterator[dict[str, Host]]:
     """The hosts, joined."""
     with hosts("client internet relay carrier router home", env) as net:
-        cable(
-            net,
-            ("client", "eth0", "internet", "client"),
-            ("relay", "eth0", "internet", "relay"),
-            ("carrier", "wan", "internet", "carrier"),
-            ("router", "wan", "carrier", "lan"),
-            ("home", "eth0", "router", "lan"),
-        )
-        number(
-            net,
-            ("client", "eth0", "203.0.113.9/24"),
-            ("internet", "client", "203.0.113.1/24"),
-            ("internet", "relay", "198.51.100.1/24"),
-            ("internet", "carrier", "192.0.2.1/26"),
-            ("relay", "eth0", "198.51.100.7/24"),
-            ("carrier", "wan", "192.0.2.2/26"),
-            ("carrier", "lan", "100.64.0.1/24"),
-            ("router", "wan", "100.64.0.2/24"),
-            ("router", "lan", "192.168.1.1/24"),
-            ("home", "eth0", "192.168.1.2/24"),
-        )
-        route(
-            net,
-            ("client", "203.0.113.1"),
-            ("relay", "198.51.100.1"),
-            ("carrier", "192.0.2.1"),
-            ("router", "100.64.0.1"),
-            ("home", "192.168.1.1"),
-        )
-        for host in ("internet", "relay", "carrier", "router", "home"):
-            net[host].run("sysctl -qw net.ipv4.ip_forward=1")
-        for host in ("carrier", "router"):
-            net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
+        cable(net, *CABLES, ("home", "eth0", "router", "lan"))
+        number(net, *ADDRESSES)
+        route(net, *GATEWAYS)
+        hand_on(net)
         yield net
 
 

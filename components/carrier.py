@@ -87,7 +87,7 @@ def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
     adopting = [*_scripts(("preflight",)), _list("terms", found)] if found else []
-    return _packed([*_scripts(("look",)), *adopting])
+    return _packed([*_scripts(("look", "peers")), *adopting])
 
 
 def observing(probes: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,8 @@ def bring(request: Request, say: Say) -> None:
     told = dict(line.partition(" ")[::2] for line in said.splitlines())
     if told.get("ssh") == "waits":
         say("SSH stays open to the public until a device has come; the next update closes it")
-    waits = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")]
     if "unconfirmed" not in told:
-        _still(waits, say)
+        _still(said, say)
         say("as planned; nothing was changed")
         return
     say(f"brought {told.get('touched', '').strip()} in {time.monotonic() - began:.1f} s")
@@ -46,11 +45,12 @@ def bring(request: Request, say: Say) -> None:
             + (f"; {INSIDE}" if by_tunnel else "")
         ) from None
     say(f"confirmed over a new connection{', by the tunnel' if by_tunnel else ''}")
-    _still([line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")], say)
+    _still(said, say)
 
 
-def _still(names: Sequence[str], say: Say) -> None:
+def _still(said: str, say: Say) -> None:
     """Tell who comes with the present key, where a next one is accepted."""
+    names = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")]
     if names:
         say(f"with the present key: {', '.join(names)}; the next is accepted as well")
 

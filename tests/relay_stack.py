@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,16 +54,7 @@ class Stack:
 
     def pulumi(self, *words: str, check: bool = True, timeout: float = 1200) -> str:
         """Run the engine; its whole output, which is kept in ``said`` too."""
-        done = subprocess.run(
-            ["pulumi", *words, "--stack", self.name, "--color=never", *self._config_file()],
-            cwd=self.program,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+        done = subprocess.run(**self._engine(words), timeout=timeout)
         self.said.append(done.stdout)
         self._outputs = {}
         if check and done.returncode:
@@ -76,15 +67,7 @@ class Stack:
 
     def lines(self, *words: str) -> Iterator[str]:
         """Run the engine; its output line by line as it comes."""
-        with subprocess.Popen(
-            ["pulumi", *words, "--stack", self.name, "--color=never", *self._config_file()],
-            cwd=self.program,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
+        with subprocess.Popen(**self._engine(words)) as process:
             assert process.stdout
             said = []
             for line in process.stdout:
@@ -93,6 +76,19 @@ class Stack:
         self._outputs = {}
         if process.returncode:
             raise AssertionError(f"pulumi {' '.join(words)} failed:\n{''.join(said)}")
+
+    def _engine(self, words: Sequence[str]) -> dict[str, Any]:
+        """How the engine is run: its output is one stream, and it is asked nothing."""
+        stack = ["--stack", self.name, "--color=never", *self._config_file()]
+        return {
+            "args": ["pulumi", *words, *stack],
+            "cwd": self.program,
+            "env": self.env,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
 
     def secret(self, path: str, value: str) -> None:
         """Set one key of the config as a secret, as a user would: by standard input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from components.plan import HostPlan, relay_plan
 from operate import remote
 
 from ..unit import samples
-from .conftest import Lab
+from .conftest import RELAY, TALK, Lab
 
 # A stand-in for the check, which asks systemd as well.
 FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
@@ -151,3 +152,23 @@ def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
     token = bring(lab, wanted, check)
     if token:
         confirm(lab, token)
+
+
+def started(lab: Lab, verb: str, port: int, seconds: float = 300) -> subprocess.Popen[str]:
+    """A caller that goes on while the relay is changed, for so long or until it is ended."""
+    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), str(seconds)])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """End a caller; what it says."""
+    process.terminate()
+    said, error = process.communicate(timeout=60)
+    assert not error
+    return said
+
+
+def settled(lab: Lab) -> list[str]:
+    """What is not as the last plan left it."""
+    text = f"sh {STATE}/state wg0 | LC_ALL=C comm -3 - {STATE}/seen"
+    return run(lab, text).splitlines()

@@ -76,6 +76,12 @@ def comes_with(lab: Lab, keys: PeerKeys, name: str = "home") -> None:
     eventually(lambda: owner(lab, name) == keys.public, f"{name} comes with that key")
 
 
+def home_takes(lab: Lab, private: str = "") -> None:
+    """The home's owner puts the newest config in place of the one there is."""
+    lab.net["home"].run("wg-quick down wg0")
+    lab.home_up(private=private)
+
+
 def houses_installer(lab: Lab) -> None:
     """Let the home be run by its installer, in place of what it has now."""
     home = lab.net["home"]

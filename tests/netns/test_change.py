@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +13,8 @@ from components.plan import HostPlan
 
 from ..waiting import eventually
 from . import living
-from .conftest import RELAY, TALK, Lab, make
-from .living import BROKEN, apply
+from .conftest import Lab, make
+from .living import BROKEN, apply, started
 from .topology import internet
 
 FORWARDS = ["80:8080", "81:8081/udp"]
@@ -51,14 +50,8 @@ def dialled(lab: Lab) -> str:
     return next(line for line in shaken.splitlines() if lab.keys.peers["home"].public in line)
 
 
-def started(lab: Lab, verb: str, port: int, seconds: float) -> subprocess.Popen[str]:
-    """A caller that goes on while the relay is changed."""
-    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), str(seconds)])
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_a_hundred_changes_cost_no_byte_and_no_datagram(lab: Lab) -> None:
-    download, pings = started(lab, "download", 80, 300), started(lab, "pings", 81, 300)
+    download, pings = started(lab, "download", 80), started(lab, "pings", 81)
     for change in range(100):
         apply(lab, plan(lab, [f"{1000 + change}:8082"], homes=("other",) * (change % 2)))
         assert download.poll() is None, f"ended at change {change}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,9 +12,20 @@ from components.keys import wireguard_key
 from ..unit import samples
 from ..waiting import eventually
 from . import living, rotating
-from .conftest import RELAY, TALK, Lab, make
-from .living import STATE
-from .rotating import RESTART, STOP, bring, changed, comes_with, following, owner, peers, systemctl
+from .conftest import Lab, make
+from .living import ended, settled, started
+from .rotating import (
+    RESTART,
+    STOP,
+    bring,
+    changed,
+    comes_with,
+    following,
+    home_takes,
+    owner,
+    peers,
+    systemctl,
+)
 from .topology import internet
 
 CLIENT = "203.0.113.9"
@@ -35,25 +45,6 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         yield made
 
 
-def started(lab: Lab, verb: str, port: int) -> subprocess.Popen[str]:
-    """A caller that goes on while keys change, until it is ended."""
-    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), "300"])
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    process.terminate()
-    said, error = process.communicate(timeout=60)
-    assert not error
-    return said
-
-
-def home_takes(lab: Lab, private: str = "") -> None:
-    """The home's owner puts the newest config in place of the one there is."""
-    lab.net["home"].run("wg-quick down wg0")
-    lab.home_up(private=private)
-
-
 def received(lab: Lab, key: str) -> int:
     """Bytes that have come from a peer."""
     return int(peers(lab)[key][4])
@@ -61,12 +52,6 @@ def received(lab: Lab, key: str) -> int:
 
 def answers(lab: Lab, port: int = 91) -> str:
     return lab.call("udp", port)
-
-
-def settled(lab: Lab) -> list[str]:
-    """What is not as the last plan left it."""
-    text = f"sh {STATE}/state wg0 | LC_ALL=C comm -3 - {STATE}/seen"
-    return living.run(lab, text).splitlines()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["made here", "of its own"])

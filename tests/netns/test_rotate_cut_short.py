@@ -12,9 +12,8 @@ from ..waiting import eventually
 from . import living, rotating
 from .conftest import Lab, make
 from .living import STATE
-from .rotating import comes_with, following
+from .rotating import comes_with, following, home_takes
 from .test_cut_short import kill
-from .test_rotate import home_takes
 from .test_rotate_relay import FORWARDS, HIDDEN, begin, bring, comes, finished, planned
 from .topology import internet
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,9 +14,9 @@ from components.plan import STATIC, HostPlan
 from ..unit import samples
 from ..waiting import eventually
 from . import living, rotating
-from .conftest import RELAY, TALK, Lab, make
-from .living import STATE
-from .rotating import RESTART, STOP, systemctl
+from .conftest import Lab, make
+from .living import ended, settled, started
+from .rotating import RESTART, STOP, home_takes, systemctl
 from .topology import internet
 
 CLIENT = "203.0.113.9"
@@ -79,23 +78,6 @@ def given_up(lab: Lab) -> None:
     lab.keys = replace(lab.keys, following=None)
 
 
-def started(lab: Lab, verb: str, port: int) -> subprocess.Popen[str]:
-    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), "300"])
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> str:
-    process.terminate()
-    said, error = process.communicate(timeout=60)
-    assert not error
-    return said
-
-
-def home_takes(lab: Lab) -> None:
-    lab.net["home"].run("wg-quick down wg0")
-    lab.home_up()
-
-
 def routed(lab: Lab, name: str = "home") -> bool:
     """Whether a peer's addresses are routed to the next interface, of both families."""
     relay = lab.net["relay"]
@@ -109,11 +91,6 @@ def routed(lab: Lab, name: str = "home") -> bool:
 
 def comes(lab: Lab, name: str = "home") -> None:
     eventually(lambda: routed(lab, name), f"{name} comes by the next key")
-
-
-def settled(lab: Lab) -> list[str]:
-    text = f"sh {STATE}/state wg0 | LC_ALL=C comm -3 - {STATE}/seen"
-    return living.run(lab, text).splitlines()
 
 
 def received(lab: Lab) -> int:

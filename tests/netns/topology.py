@@ -182,18 +182,51 @@ def route(net: dict[str, Host], *gateways: tuple[str, str]) -> None:
         net[host].run(f"ip route add default via {gateway}")
 
 
+# Between a caller and a home, whatever else the internet and the house have.
+CABLES = (
+    ("client", "eth0", "internet", "client"),
+    ("relay", "eth0", "internet", "relay"),
+    ("carrier", "wan", "internet", "carrier"),
+    ("router", "wan", "carrier", "lan"),
+)
+ADDRESSES = (
+    ("client", "eth0", "203.0.113.9/24"),
+    ("internet", "client", "203.0.113.1/24"),
+    ("internet", "relay", "198.51.100.1/24"),
+    ("internet", "carrier", "192.0.2.1/26"),
+    ("relay", "eth0", "198.51.100.7/24"),
+    ("carrier", "wan", "192.0.2.2/26"),
+    ("carrier", "lan", "100.64.0.1/24"),
+    ("router", "wan", "100.64.0.2/24"),
+    ("router", "lan", "192.168.1.1/24"),
+    ("home", "eth0", "192.168.1.2/24"),
+)
+GATEWAYS = (
+    ("client", "203.0.113.1"),
+    ("relay", "198.51.100.1"),
+    ("carrier", "192.0.2.1"),
+    ("router", "100.64.0.1"),
+    ("home", "192.168.1.1"),
+)
+
+
+def hand_on(net: dict[str, Host]) -> None:
+    """Let the hosts of the way route, and NAT where a house or a carrier does."""
+    for host in ("internet", "relay", "carrier", "router", "home"):
+        net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+    for host in ("carrier", "router"):
+        net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
+
+
 @contextlib.contextmanager
 def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
     """The picture above, routed and NATed, without any WireGuard."""
     with hosts("client phone laptop internet relay carrier router home lan container", env) as net:
         cable(
             net,
-            ("client", "eth0", "internet", "client"),
+            *CABLES,
             ("phone", "eth0", "internet", "phone"),
             ("laptop", "eth0", "internet", "laptop"),
-            ("relay", "eth0", "internet", "relay"),
-            ("carrier", "wan", "internet", "carrier"),
-            ("router", "wan", "carrier", "lan"),
             ("home", "eth0", "router", "port1"),
             ("lan", "eth0", "router", "port2"),
             ("container", "eth0", "home", "docker0"),
@@ -201,8 +234,7 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
         bridge(net["router"])
         number(
             net,
-            ("client", "eth0", "203.0.113.9/24"),
-            ("internet", "client", "203.0.113.1/24"),
+            *ADDRESSES,
             ("phone", "eth0", "192.0.2.130/25"),
             ("internet", "phone", "192.0.2.129/25"),
             ("laptop", "eth0", "192.0.2.66/26"),
@@ -211,36 +243,21 @@ def internet(env: dict[str, str]) -> Iterator[dict[str, Host]]:
             ("internet", "client", "2001:db8:9::1/64"),
             ("relay", "eth0", "2001:db8:7::7/64"),
             ("internet", "relay", "2001:db8:7::1/64"),
-            ("internet", "relay", "198.51.100.1/24"),
-            ("internet", "carrier", "192.0.2.1/26"),
-            ("relay", "eth0", "198.51.100.7/24"),
-            ("carrier", "wan", "192.0.2.2/26"),
-            ("carrier", "lan", "100.64.0.1/24"),
-            ("router", "wan", "100.64.0.2/24"),
-            ("router", "lan", "192.168.1.1/24"),
-            ("home", "eth0", "192.168.1.2/24"),
             ("lan", "eth0", "192.168.1.50/24"),
             ("home", "docker0", "172.17.0.1/16"),
             ("container", "eth0", "172.17.0.2/16"),
         )
         route(
             net,
-            ("client", "203.0.113.1"),
+            *GATEWAYS,
             ("client", "2001:db8:9::1"),
             ("phone", "192.0.2.129"),
             ("laptop", "192.0.2.65"),
-            ("relay", "198.51.100.1"),
             ("relay", "2001:db8:7::1"),
-            ("carrier", "192.0.2.1"),
-            ("router", "100.64.0.1"),
-            ("home", "192.168.1.1"),
             ("lan", "192.168.1.1"),
             ("container", "172.17.0.1"),
         )
-        for host in ("internet", "relay", "carrier", "router", "home"):
-            net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+        hand_on(net)
         for host in ("internet", "relay"):
             net[host].run("sysctl -qw net.ipv6.conf.all.forwarding=1")
-        for host in ("carrier", "router"):
-            net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
         yield net
