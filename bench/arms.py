@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.wireguard import interface, peer, relay_peers
 from tests.netns.conftest import RELAY, Lab, make
@@ -147,3 +148,17 @@ def serve(arm: Arm) -> None:
     home.start(["python3", str(pingpong), "serve", at, str(PING)])
     for port in (LOAD, PING):
         arm.lab.listens("home", at, port)
+
+
+def iperf(arm: Arm, *words: str, timeout: float = 60) -> dict[str, Any]:
+    """One run of iperf3 from the client; the end of its report."""
+    command = ["iperf3", "--json", "--client", arm.to, "--port", str(LOAD), *words]
+    found: dict[str, Any] = {}
+
+    def run() -> bool:
+        said = json.loads(arm.net["client"].run(command, check=False, timeout=timeout) or "{}")
+        found.update(said)
+        return "error" not in said and "end" in said  # busy: it winds up the run before
+
+    eventually(run, f"iperf3 by {arm.name}", within=30)
+    return dict(found["end"])

@@ -255,8 +255,7 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
         run = f"python3 -m bench.compare {words} >/srv/said 2>&1"
         most = int(plan.limit * (2 if plan.lines else 1)) + 1800
         vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
-        said = vm.run("cat /srv/result")
-        result = json.loads(said[said.index("{") : said.rindex("}") + 1])
+        result = vm.json("cat /srv/result")
     return {**result, "vm": True, "missing": result["missing"] | of.missing}
 
 

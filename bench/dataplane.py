@@ -30,38 +30,25 @@ from tests.netns.conftest import wireguard_env
 from tests.vm.inside import booted
 from tests.waiting import eventually
 
-from .arms import LOAD, PING, Arm, bare_arm, relay_arm, serve
+from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
 from .ratio import ratio
 
 TRIPS = 300
 SECONDS = 1
+LASTS = ("--time", str(SECONDS))
 THROUGHPUT, ROUND_TRIP = 0.97, 1.05  # targets for the ratio of relay to bare tunnel
 EMPTY = 20 + 8 + 32  # bytes of a keepalive: IPv4, UDP, a WireGuard data message without payload
 
 
-def iperf(arm: Arm, *words: str) -> dict[str, Any]:
-    """One run of iperf3; the end of its report."""
-    ask = ["iperf3", "--json", "--client", arm.to, "--port", str(LOAD), "--time", str(SECONDS)]
-    found: dict[str, Any] = {}
-
-    def run() -> bool:
-        said = json.loads(arm.net["client"].run([*ask, *words], check=False, timeout=60))
-        found.update(said)
-        return "error" not in said  # "the server is busy": it winds up the run before
-
-    eventually(run, "iperf3", within=30)
-    return dict(found["end"])
-
-
 def tcp(arm: Arm, streams: int) -> float:
     """Bits a second."""
-    return float(iperf(arm, "--parallel", str(streams))["sum_received"]["bits_per_second"])
+    return float(iperf(arm, *LASTS, "--parallel", str(streams))["sum_received"]["bits_per_second"])
 
 
 def udp(arm: Arm, size: int) -> float:
     """Datagrams a second that arrived, of as many as could be sent."""
-    total = iperf(arm, "--udp", "--bitrate", "0", "--length", str(size))["sum"]
+    total = iperf(arm, *LASTS, "--udp", "--bitrate", "0", "--length", str(size))["sum"]
     return float((total["packets"] - total["lost_packets"]) / total["seconds"])
 
 
@@ -184,15 +171,13 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def within_vm(pairs: int, limit: float) -> dict[str, Any]:
-    """The same inside a lab VM."""
+def within_vm(command: str, timeout: float) -> dict[str, Any]:
+    """What a benchmark's command measures inside a lab VM."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         booted(Path(folder)) as vm,
     ):
-        words = f"python3 -m bench.dataplane --pairs {pairs} --limit {limit} --json /dev/stdout"
-        said = vm.run(words, timeout=int(limit) + 300)
-        return dict(json.loads(said[said.index("{") : said.rindex("}") + 1]))
+        return vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
 
 
 def main() -> None:
@@ -207,7 +192,11 @@ def main() -> None:
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
-    result = (within_vm if options.vm else measure)(options.pairs, options.limit)
+    if options.vm:
+        words = f"--pairs {options.pairs} --limit {options.limit}"
+        result = within_vm(f"bench.dataplane {words}", options.limit + 300)
+    else:
+        result = measure(options.pairs, options.limit)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result), flush=True)

@@ -31,8 +31,8 @@ from pathlib import Path
 
 from tests.netns.conftest import wireguard_env
 
-from .arms import CLIENTS, Arm, bare_arm, other_arm, relay_arm, serve
-from .dataplane import iperf, machine
+from .arms import CLIENTS, Arm, bare_arm, iperf, other_arm, relay_arm, serve
+from .dataplane import LASTS, machine
 from .ratio import ratio
 
 FREQUENCY = 1999  # samples a second and CPU
@@ -131,7 +131,7 @@ def cost(arm: Arm) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "samples"
         with sampled(file):
-            sent = iperf(arm, "--udp", "--bitrate", "0", "--length", "64")["sum"]
+            sent = iperf(arm, *LASTS, "--udp", "--bitrate", "0", "--length", "64")["sum"]
         script = ["perf", "script", "-i", str(file), "--fields", "comm,pid,ip,sym"]
         said = subprocess.run(script, capture_output=True, text=True, check=True, timeout=120)
     pids = {pid for host in arm.net.values() for pid in host.inside()}

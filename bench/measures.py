@@ -32,7 +32,7 @@ from typing import Any
 
 from tests.waiting import eventually
 
-from .arms import LOAD, PING
+from .arms import LOAD, PING, iperf
 from .contender import MORE, Contender
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -79,20 +79,6 @@ MEASURES = {
     "home": Measure("CPU, the arm's processes at home", "s/GB", False, 1),
     "memory": Measure("memory of the relay's processes", "MiB", False, 1),
 }
-
-
-def iperf(arm: Contender, *words: str, timeout: float = 60) -> dict[str, Any]:
-    """One run of iperf3; the end of its report."""
-    command = ["iperf3", "--json", "--client", arm.to, "--port", str(LOAD), *words]
-    found: dict[str, Any] = {}
-
-    def run() -> bool:
-        said = json.loads(arm.net["client"].run(command, check=False, timeout=timeout) or "{}")
-        found.update(said)
-        return "error" not in said and "end" in said  # busy: it winds up the run before
-
-    eventually(run, f"iperf3 by {arm.name}", within=30)
-    return dict(found["end"])
 
 
 def throughput(arm: Contender, seconds: float, *words: str) -> float:

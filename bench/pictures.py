@@ -15,6 +15,8 @@ from .stages import Stage
 # Of middle lightness, so that they stand out from white and from black.
 INK = "#7d8590"
 INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+# The same bytes each time; the reader's own font, and small files.
+STYLE = {"svg.hashsalt": "cgnat-relay", "svg.fonttype": "none", "font.size": 9}
 COLOURS = ("#3b82c4", "#c9752d", "#3f9d5d", "#a562b8", "#c2473f", "#8a7a2f", "#3a9ca6", "#b3568a")
 
 
@@ -25,10 +27,8 @@ def canvas(heights: Sequence[float], width: float, height: float) -> tuple[Any, 
     matplotlib.use("svg")
     matplotlib.rcParams.update(
         {
-            "svg.hashsalt": "cgnat-relay",
-            "svg.fonttype": "none",
+            **STYLE,
             "font.family": "sans-serif",
-            "font.size": 9,
             **dict.fromkeys(INKED, INK),
         }
     )
@@ -45,13 +45,13 @@ def canvas(heights: Sequence[float], width: float, height: float) -> tuple[Any, 
     return figure, axes[:, 0]
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path, transparent: bool = True) -> None:
     """An SVG without the day it was drawn, or a PNG to look at."""
     from matplotlib import pyplot
 
-    figure.tight_layout()
     metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
-    figure.savefig(path, metadata=metadata, dpi=110, transparent=path.suffix == ".svg")
+    clear = transparent and path.suffix == ".svg"
+    figure.savefig(path, metadata=metadata, dpi=110, transparent=clear)
     pyplot.close(figure)
     if path.suffix == ".svg":
         path.write_text(re.sub(r"[ \t]+$", "", path.read_text(), flags=re.MULTILINE))
@@ -76,6 +76,7 @@ def timeline(starts: Mapping[str, Sequence[Stage]], path: Path) -> None:
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
     axes[-1].set_xlabel("seconds")
+    figure.tight_layout()
     save(figure, path)
 
 
@@ -124,4 +125,5 @@ def curves(
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
     ax.legend(frameon=False, loc="best")
+    figure.tight_layout()
     save(figure, path)

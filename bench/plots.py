@@ -11,7 +11,6 @@ import argparse
 import statistics
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -23,16 +22,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .measures import MEASURES
+from .pictures import STYLE, save
 from .report import Result, read, values, where
 
 OURS, LIMIT, OTHERS = "#0b6e4f", "#8a8f98", "#4a6fa5"
 INK = "#1f2328"
 NAMES = {"bare": "bare tunnel", "relay": "relay", "masquerade": "masquerade", "ssh": "ssh -R"}
 SHOWN = ("down", "down16", "datagrams", "opens", "trip", "loaded", "machine", "memory")
-STYLE = {
-    "svg.hashsalt": "cgnat-relay",
-    "svg.fonttype": "none",  # the reader's own font, and small files
-    "font.size": 9,
+WHITE = {
+    **STYLE,
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
@@ -104,7 +102,7 @@ def lines(result: Result) -> Figure:
 
 def styled() -> AbstractContextManager[None]:
     """The style of all pictures, for a while."""
-    return matplotlib.rc_context(STYLE)
+    return matplotlib.rc_context(WHITE)
 
 
 def pictures(folder: Path, png: bool = False) -> list[Path]:
@@ -122,16 +120,9 @@ def draw(folder: Path, png: bool) -> list[Path]:
             figures[f"{name}-lines"] = lines(result)
         for stem, figure in figures.items():
             path = folder / f"{stem}.{'png' if png else 'svg'}"
-            save(figure, path)
+            save(figure, path, transparent=False)
             written.append(path)
     return written
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Without the day, which would make another file of the same numbers."""
-    options: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
-    figure.savefig(path, dpi=110, **options)
-    pyplot.close(figure)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.table import between, markdown
+from tests.table import markdown, put
 
 from .measures import MEASURES
 from .ratio import Ratio, ratio
@@ -245,8 +245,7 @@ def filled(page: str, results: dict[str, Result]) -> str:
     for name, result in results.items():
         for block, make in blocks(name, result).items():
             if f"<!-- {block}: begin -->" in page:
-                before, _, after = between(page, block)
-                page = before + "".join(f"{line}\n" for line in make()) + after
+                page = put(page, block, make())
     return page
 
 

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,9 +27,8 @@ from components.wireguard import relay_peers
 from tests.netns.conftest import RELAY, Lab, wireguard_env
 from tests.netns.topology import internet
 from tests.unit import samples
-from tests.vm.inside import booted
 
-from .dataplane import machine
+from .dataplane import machine, within_vm
 from .ratio import SEED, Ratio, ratio
 from .sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 
@@ -126,17 +124,6 @@ def compared(result: dict[str, Any], arm: str, what: str) -> Ratio:
     return ratio([r[arm][what] for r in rounds], [r[str(SMALLEST)][what] for r in rounds])
 
 
-def within_vm(words: Sequence[str], limit: float) -> dict[str, Any]:
-    """The same inside a lab VM."""
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder)) as vm,
-    ):
-        command = f"python3 -m bench.scale {' '.join(words)} --json /dev/stdout"
-        said = vm.run(command, timeout=int(limit) + 900)
-        return dict(json.loads(said[said.index("{") : said.rindex("}") + 1]))
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -156,7 +143,7 @@ def main() -> None:
     if options.vm:
         words = ["--rounds", str(options.rounds), "--limit", str(options.limit)]
         words += ["--sizes", options.sizes] if options.sizes else []
-        result = within_vm(words, options.limit)
+        result = within_vm(f"bench.scale {' '.join(words)}", options.limit + 900)
     else:
         result = measure(sizes, options.rounds, options.limit)
     if options.json:

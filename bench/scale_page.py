@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.table import DOCS, between, markdown
+from tests.table import DOCS, markdown, put
 
 from . import pictures
-from .changes import beyond, column
+from .changes import ROWS, slower
 from .growth import ACTS, middle
 from .scale import AGAIN, TARGETS, UNITS, compared
-from .sizes import ALL, FORWARDS, LARGEST, PEERS, SMALLEST, Size
+from .sizes import ALL, FORWARDS, PEERS, SMALLEST, Size
 from .stages import Stage, read, total
 from .timeline import LEAN, RELAY, TARGET
 
@@ -88,30 +88,16 @@ def growth(result: dict[str, Any]) -> list[str]:
 def changes(result: dict[str, Any]) -> list[str]:
     """What a port more costs, small and large."""
     sizes = result["sizes"]
-    acts: dict[str, Callable[[Any], list[float]]] = {
-        "`up` without a change, s": lambda rows: column(rows, "no change", "up"),
-        "`up` with a port added, s": lambda rows: column(rows, "added", "up"),
-        "of that, the machine to bring it, s": lambda rows: column(rows, "added", "brought"),
-        "first answer by it, s": lambda rows: column(rows, "added", "first answer"),
-        "the same, beyond an `up` without a change, s (at most 3)": beyond,
-        "`up` with it taken away, s": lambda rows: column(rows, "removed", "up"),
-        "SSH connections of an `up` without a change": lambda rows: column(
-            rows, "no change", "logins"
-        ),
-        "SSH connections of an `up` with one": lambda rows: column(rows, "added", "logins"),
-    }
-    table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in acts.items()]
-    few, many = (
-        statistics.median(column(sizes[str(size)], "added", "up")) for size in (SMALLEST, LARGEST)
-    )
+    table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in ROWS.items()]
+    times = slower(sizes)
     count = len(sizes[str(SMALLEST)])
     return [
         on(result, f"Medians of {count}, least and most"),
         "",
         *markdown(["", *(f"forwards of peers: {name}" for name in sizes)], table),
         "",
-        f"An `up` with a port added takes the large relay {many / few:.2f} times as long"
-        f" (less than 2: {'met' if many / few < 2 else 'missed'}).",
+        f"An `up` with a port added takes the large relay {times:.2f} times as long"
+        f" (less than 2: {'met' if times < 2 else 'missed'}).",
     ]
 
 
@@ -230,8 +216,7 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
 def page(text: str, written: Iterable[tuple[str, list[str]]]) -> str:
     """The page with these tables."""
     for name, lines in written:
-        head, _, tail = between(text, name)
-        text = head + "".join(f"{line}\n" for line in lines) + tail
+        text = put(text, name, lines)
     return text
 
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from components.plan import PACKAGES, UPDATES
@@ -46,15 +46,23 @@ def only_packages() -> dict[str, object]:
     return {"packages": [*PACKAGES, *UPDATES], "write_files": [lean]}
 
 
+def power_on(stack: Stack, name: str, config: Mapping[str, object]) -> None:
+    """Start a VM with that cloud-config and nothing else."""
+    stack.lab("reserve", name)
+    stack.lab("start", name, stdin="#cloud-config\n" + json.dumps(config))
+
+
+def booted(stack: Stack, name: str) -> None:
+    """Wait until cloud-init has ended; until the guest's agent is up, asking it fails."""
+    done = "cloud-init status --wait >/dev/null; echo done"
+    eventually(lambda: stack.inside(name, done), f"the boot of {name}", within=900)
+
+
 def boot_with_packages(stack: Stack) -> float:
     """Seconds from power-on until cloud-init has installed the relay's packages, and no more."""
     start = time.monotonic()
-    stack.lab("reserve", "floor")
-    user_data = "#cloud-config\n" + json.dumps(only_packages())
-    stack.lab("start", "floor", stdin=user_data)
-    done = "cloud-init status --wait >/dev/null; echo done"
-    # Until the guest's agent is up, asking it fails.
-    eventually(lambda: stack.inside("floor", done), "the floor's boot", within=600)
+    power_on(stack, "floor", only_packages())
+    booted(stack, "floor")
     taken = time.monotonic() - start
     stack.lab("stop", "floor")
     return taken

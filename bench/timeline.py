@@ -24,7 +24,6 @@ from typing import Any
 
 from lab import command
 from tests.relay_stack import ROOT, Stack
-from tests.waiting import eventually
 
 from .dataplane import machine
 from .stages import (
@@ -39,7 +38,7 @@ from .stages import (
     total,
     unit,
 )
-from .startup import HOMES, only_packages
+from .startup import HOMES, booted, only_packages, power_on
 
 HERE, THERE = "this computer", "the machine"
 LEAN, RELAY = "the same packages", "relay"
@@ -105,12 +104,9 @@ def powered(stack: Stack, name: str) -> float:
 def floor(stack: Stack, name: str, config: dict[str, Any]) -> list[Stage]:
     """A VM with that cloud-config and nothing else, until cloud-init has ended."""
     began = time.time()
-    stack.lab("reserve", name)
-    stack.lab("start", name, stdin="#cloud-config\n" + json.dumps(config))
+    power_on(stack, name, config)
     started = time.time()
-    done = "cloud-init status --wait >/dev/null; echo done"
-    # Until the guest's agent is up, asking it fails.
-    eventually(lambda: stack.inside(name, done), "the floor's boot", within=900)
+    booted(stack, name)
     found = [Stage(HERE, COMMANDS["-server"], began, started), *guest(stack, name)]
     stack.lab("stop", name)
     return found

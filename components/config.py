@@ -19,19 +19,17 @@ from .reading import flag, integer, items, known, section
 
 KEYS = ("vps", "homes", "devices", "tunnel", "ssh", "drift", "probe")
 TUNNEL_KEYS = (
-    *(
-        "network",
-        "port",
-        "otherPorts",
-        "tls",
-        "host",
-        "mtu",
-        "keepalive",
-        "ipv6",
-        "interface",
-        "key",
-        "next",
-    ),
+    "network",
+    "port",
+    "otherPorts",
+    "tls",
+    "host",
+    "mtu",
+    "keepalive",
+    "ipv6",
+    "interface",
+    "key",
+    "next",
 )
 NEXT_KEYS = ("key", "port")
 TLS_KEYS = ("port",)

@@ -44,7 +44,7 @@ HOME_KEYS = (
     "key",
     "next",
 )
-DEVICE_KEYS = (*("name", "address", "publicKey", "reach", "traffic", "dns", "ipv6", "key", "next"),)
+DEVICE_KEYS = ("name", "address", "publicKey", "reach", "traffic", "dns", "ipv6", "key", "next")
 NEXT_KEYS = ("key", "publicKey")
 MOST_KEYS = 9999
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

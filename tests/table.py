@@ -25,6 +25,12 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
 
 
+def put(page: str, name: str, lines: Iterable[str]) -> str:
+    """The page with these lines between the table's comments."""
+    head, _, tail = between(page, name)
+    return head + "".join(f"{line}\n" for line in lines) + tail
+
+
 def cells(table: str) -> dict[str, list[str]]:
     """The cells of each row by its first, without the heads."""
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
@@ -42,12 +48,12 @@ def update(
 
     Each row has the day when it was seen whole, so that a part of them can be seen anew.
     """
-    head, table, tail = between(page, name)
+    _, table, _ = between(page, name)
     today = time.strftime("%Y-%m-%d")
     found = cells(table) | {row: [*rest, today] for row, rest in seen.items()}
     rows = [[row, *found[row]] for row in order if row in found]
     lines = markdown([*columns, "seen"], rows) if rows else []
-    return head + "".join(f"{line}\n" for line in lines) + tail
+    return put(page, name, lines)
 
 
 def write(

@@ -7,6 +7,7 @@ shipped runs with both.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 THERE = "/srv/checkout"
@@ -64,6 +66,11 @@ class Inside:
         shell = f"cd {THERE} && exec timeout {timeout} {command}"
         words = ("exec", "--timeout", str(timeout + 60), self.name, "--", "sh", "-c", shell)
         return self.call(*words, timeout=timeout + 120)
+
+    def json(self, command: str, timeout: int = 300) -> dict[str, Any]:
+        """What a command there says as JSON, whatever it says before and after."""
+        said = self.run(command, timeout)
+        return dict(json.loads(said[said.index("{") : said.rindex("}") + 1]))
 
     def pytest(self, *what: str, timeout: int = 900) -> int:
         """Run tests there; how many passed. What failed is in the exception."""
