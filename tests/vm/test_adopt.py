@@ -150,16 +150,22 @@ def test_what_was_changed_by_hand_is_named_and_mended(ours: Adopted) -> None:
 
 
 def test_a_change_that_locks_ssh_out_takes_itself_back(ours: Adopted) -> None:
+    """Also where that fails at first: half of a change must not stay."""
     ours.configure(MORE)
+    broken = f"iptables -I {SSH_SHUT}; mount --bind /bin/false /usr/sbin/nft"
     shutter = threading.Thread(
-        target=ours.run, args=(f"timeout 300 sh -c '{WAIT_FOR_TOKEN}'; iptables -I {SSH_SHUT}",)
+        target=ours.run, args=(f"timeout 300 sh -c '{WAIT_FOR_TOKEN}'; {broken}",)
     )
     shutter.start()
+    failures = "journalctl -q -o cat -u 'cgnat-relay-revert-*' | grep -c 'Failed with result' || :"
     try:
         said = ours.up(check=False)
         shutter.join()
         assert "no new connection could be made" in said
-        eventually(lambda: not ours.under_way(), "the end of the minute", within=120)
+        eventually(lambda: int(ours.run(failures)), "a going-back that fails", within=120)
+        assert ours.under_way()
+        ours.run("umount /usr/sbin/nft")
+        eventually(lambda: not ours.under_way(), "another that does not", within=120)
         assert not ours.answers(8443)
         assert ours.answers(80)
     finally:
