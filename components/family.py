@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 
+# Protocol and port of a packet, to look up in a map or a set. Not "meta l4proto": where a set has
+# intervals, nft (1.0.9) turns its one byte round as if it were two, which newer kernels refuse
+# (Ubuntu's 6.8.0-151: "Operation not supported"). It asks conntrack, so not of what is no flow.
+PORT = "ct protocol . th dport"
+
 
 class Family(Enum):
     """An address family, and the words that the kernel's tools have for it."""

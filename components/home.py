@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .family import Family
+from .family import PORT, Family
 from .keys import PeerKeys
-from .model import Address, Home, Mode, Tunnel
+from .model import Address, Home, Mode, Protocol, Tunnel
 from .wireguard import Uplink, interface, peer
 
 # Marks are in the top byte: Tailscale uses the third, Kubernetes the second, wg-quick all four.
@@ -15,6 +15,9 @@ MASK = 0xFF000000
 KEEP = f"{~MASK & 0xFFFFFFFF:#010x}"
 QUIET = " 2>/dev/null || :"
 ANYWHERE = ("0.0.0.0/0", "::/0")
+# What a protected home takes; one set could not be asked everywhere (``family.PORT``), and what the
+# guard must end may be of no flow.
+DECLARED = {protocol: f"declared_{protocol.value}" for protocol in Protocol}
 # Under MASK, the mark of what stays on home's own line whatever egress says: WireGuard's own
 # datagrams, and answers to who came in by that line. No slot has 255.
 OWN_LINE = f"{MASK:#010x}"
@@ -202,9 +205,9 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
         # guard, and the source of the answer is set before conntrack sees it.
         f"set asked {{ type {family.address_type} . inet_service . inet_service; size 262144;",
         "flags dynamic,timeout; timeout 3m; };",
-        "set handed_on { type inet_proto . inet_service; flags interval; };",
+        "set handed_on { type inet_service; flags interval; };",
         "chain learn {",
-        f"{ip} daddr {inner} meta l4proto . th dport != @handed_on",
+        f"{ip} daddr {inner} udp dport != @handed_on",
         f"update @asked {{ {ip} saddr . udp sport . udp dport }}; }};",
         "chain answer { type route hook output priority raw;",
         f"meta l4proto udp {ip} saddr != {inner}",
@@ -230,7 +233,7 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
             # Before Docker's own, at -100.
             "chain hand_on { type nat hook prerouting priority -110;",
             f"iifname %i ip daddr {inner} meta l4proto {{ tcp, udp }}",
-            "dnat ip addr . port to meta l4proto . th dport map @lan; };",
+            f"dnat ip addr . port to {PORT} map @lan; }};",
             # A LAN host answers by its own gateway, so it must see home's address.
             "chain towards_lan { type nat hook postrouting priority 90;",
             f"oifname != %i {ours} ct status dnat ip daddr @lan_hosts masquerade; }};",
@@ -269,11 +272,11 @@ def _guard(inner: Sequence[Address], way: Way) -> str:
         [
             f"add table inet {way.table}; delete table inet {way.table};",
             f"table inet {way.table} {{",
-            "set declared { type inet_proto . inet_service; flags interval; };",
+            *(f"set {n} {{ type inet_service; flags interval; }};" for n in DECLARED.values()),
             "chain guard { type filter hook prerouting priority -160;",
             # Not only what is new: a lone packet of SCTP is invalid, and would pass.
-            f"{stray} meta l4proto != {{ icmp, ipv6-icmp }}",
-            "meta l4proto . th dport != @declared drop;",
+            f"{stray} meta l4proto != {{ tcp, udp, icmp, ipv6-icmp }} drop;",
+            *(f"{stray} {p.value} dport != @{name} drop;" for p, name in DECLARED.items()),
             *(f"iifname %i ip{6 if ':' in str(a) else ''} daddr != {a} drop;" for a in inner),
             "}; }",
         ]

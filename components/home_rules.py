@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .home import Way
-from .model import Home, Opening, merged
+from .home import DECLARED, Way
+from .model import Home, Opening, Protocol, merged
 from .wireguard import Uplink
 
 
@@ -28,19 +28,20 @@ def home_rules(home: Home, uplink: Uplink) -> str | None:
     }
     lines = [
         *_fill("map", f"{here} lan", sorted(steps)),
-        *_fill("set", f"{here} handed_on", _elements(entries)),
+        *_fill("set", f"{here} handed_on", _ports(entries, Protocol.UDP)),
         *_fill("set", f"{here} lan_hosts", sorted({str(f.host) for f in lan})),
     ]
     if home.protected:
         taken = [Opening(f.protocol, f.entry) for f in home.forwards] + [*home.accept]
-        lines += _fill("set", f"inet {way.table} declared", _elements(taken))
+        for protocol, name in DECLARED.items():
+            lines += _fill("set", f"inet {way.table} {name}", _ports(taken, protocol))
     return "\n".join(
         [f"# What home {home.name} answers for. Load it: nft -f THIS-FILE", *lines, ""]
     )
 
 
-def _elements(openings: list[Opening]) -> list[str]:
-    return [f"{o.protocol.value} . {o.ports}" for o in merged(openings)]
+def _ports(openings: list[Opening], protocol: Protocol) -> list[str]:
+    return [str(o.ports) for o in merged(openings) if o.protocol is protocol]
 
 
 def _fill(kind: str, name: str, elements: list[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
-from .family import Family
+from .family import PORT, Family
 from .model import Forward, Home, Mode, Network, PortRange, Reach, Settings, Traffic
 
 TABLE = "cgnat-relay"
@@ -103,12 +103,10 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         # Many clouds give the NIC a private address behind 1:1 NAT: match whatever is ours.
         "\t\tfib daddr type != local return",
         f"\t\tudp dport @other_ports redirect to :{tunnel.port}",
-        "\t\tmeta l4proto . th dport @limited"
-        f" meta l4proto . th dport . {ip} saddr != @allowed drop",
-        f"\t\tmeta l4proto . th dport @hidden ct mark set ct mark or {HIDDEN:#010x}",
-        f"\t\tmeta l4proto {{ tcp, udp }} dnat {ip} addr . port to"
-        " meta l4proto . th dport map @ports",
-        "\t\tmeta l4proto { tcp, udp } dnat to meta l4proto . th dport map @ranges",
+        f"\t\t{PORT} @limited {PORT} . {ip} saddr != @allowed drop",
+        f"\t\t{PORT} @hidden ct mark set ct mark or {HIDDEN:#010x}",
+        f"\t\tmeta l4proto {{ tcp, udp }} dnat {ip} addr . port to {PORT} map @ports",
+        f"\t\tmeta l4proto {{ tcp, udp }} dnat to {PORT} map @ranges",
         "\t}",
         "\tchain postrouting {",
         "\t\ttype nat hook postrouting priority srcnat; policy accept;",
@@ -129,7 +127,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         f"\t\toifname {wg} {ip} saddr @to_devices {ip} daddr @roaming {crosses}",
         f"\t\toifname != {wg} {ip} daddr != @not_internet {ip} saddr @outbound {crosses}",
         f"\t\toifname != {wg} {ip} daddr != @not_internet"
-        f" {ip} saddr . meta l4proto . th dport @outbound_ports {crosses}",
+        f" {ip} saddr . {PORT} @outbound_ports {crosses}",
         "\t}",
         # Clamped both ways: path MTU discovery is often broken, and a ClientHello with a
         # post-quantum key no longer fits one packet.

@@ -9,6 +9,8 @@ import pytest
 
 from components import firewall, rules
 from components.family import Family
+from components.home import home_config
+from components.wireguard import Uplink
 
 from . import samples
 
@@ -120,6 +122,20 @@ def test_only_a_home_that_meets_itself_is_shown_the_relay() -> None:
     for home in samples.settings().homes:
         assert f"{home.address} . {home.address}," in members
     assert members.count("172.16.0.") == 2 * len(samples.settings().homes)
+
+
+def test_no_protocol_is_turned_round_before_an_interval() -> None:
+    """What newer kernels refuse, with nft 1.0.9: see ``family.PORT``."""
+    homes = [{"name": "home", "forwards": ["80:8080"], "protected": True, "egress": [25]}]
+    settings = samples.settings(homes=homes)
+    keys = samples.keys(settings)
+    home = settings.homes[0]
+    uplink = Uplink(keys.wireguard.public, "relay.example:51820")
+    texts = [rules.nat(settings, family) for family in Family]
+    texts.append(home_config(home, settings.tunnel, keys.peers[home.name], uplink))
+    for text in texts:
+        assert "ct protocol . th dport" in text
+        assert not re.search(r"meta l4proto \.|\. meta l4proto", text)
 
 
 @pytest.mark.parametrize("family", Family)
