@@ -17,8 +17,10 @@ from typing import Any
 from lab import sockets
 from lab.errors import LabError
 
-TIMEOUT = 20.0  # seconds for one answer of the agent
+TIMEOUT = 20.0  # seconds for the agent to be there
+ANSWER = 180.0  # seconds for one answer: a question is put once, and a busy VM is slow to reply
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between looks at a running command; the last repeats
+LONG = 0.01  # of the time so far, where that is more: each look takes some of the VM's CPU
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def ask(socket: Path, command: str, timeout: float = TIMEOUT, **arguments: Any) 
         try:
             channel = stack.enter_context(sockets.connected(socket, timeout))
             _sync(channel)
+            channel.wait(max(timeout, ANSWER))
         except (OSError, EOFError, ValueError) as error:
             raise AbsentError from error
         try:
@@ -69,7 +72,8 @@ def execute(
     The agent may not run yet while a VM boots, so its absence is waited out as well, as long as
     the VM is ``alive``.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     arguments: dict[str, Any] = {
         "path": command[0],
         "arg": command[1:],
@@ -84,7 +88,7 @@ def execute(
             return _done(status)
         if time.monotonic() > deadline:
             break
-        time.sleep(pause)
+        time.sleep(max(pause, LONG * (time.monotonic() - began)))
     with contextlib.suppress(AbsentError):
         ask(socket, "guest-exec", path="kill", arg=["-KILL", str(process)])
     raise LabError(f"{command[0]} did not end within {timeout:.0f} s and was killed")

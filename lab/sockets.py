@@ -16,6 +16,10 @@ class Channel:
         self._connection = connection
         self._pending = b""
 
+    def wait(self, timeout: float) -> None:
+        """From here on, wait so many seconds for each send and receive."""
+        self._connection.settimeout(timeout)
+
     def send(self, message: dict[str, Any], *, prefix: bytes = b"") -> None:
         """Send one object; ``prefix`` goes before it as it is."""
         self._connection.sendall(prefix + json.dumps(message).encode() + b"\n")
