@@ -114,6 +114,18 @@ class Adopted:
         """All that the machine holds and does."""
         return self.script("trace.sh").splitlines()
 
+    def enter(self) -> None:
+        """Its owner has logged in before: a user's first login leaves marks of its own."""
+        known = f"UserKnownHostsFile={self.key.with_name('known')}"
+        words = ["ssh", "-i", str(self.key), "-o", known, "-o", "StrictHostKeyChecking=accept-new"]
+        words += ["-o", "BatchMode=yes", f"{self.user}@{self.reach}", "true"]
+        subprocess.run(words, check=True, capture_output=True, timeout=120)
+
+    def same(self, before: list[str]) -> None:
+        """Nothing is left but what is documented."""
+        left = compared(before, self.trace())
+        assert not left, "\n".join(left)
+
     def configure(
         self,
         forwards: list[str] | None = None,

@@ -78,6 +78,7 @@ def forwards(machine: Adopted, within: float = 150) -> None:
 def test_it_is_adopted_and_left(name: str, seen: dict[str, list[str]], tmp_path: Path) -> None:
     distribution = DISTRIBUTIONS[name]
     with fresh(tmp_path, distribution.variant, distribution.user) as machine:
+        machine.enter()
         before = machine.trace()
         machine.configure()
         assert "confirmed over a new connection" in machine.up()
@@ -105,7 +106,7 @@ def test_it_is_adopted_and_left(name: str, seen: dict[str, list[str]], tmp_path:
         machine.script("house.sh", "gone")
         assert len(compared(before, machine.trace())) > 20, "the off-case: the relay is seen"
         machine.destroy()
-        assert compared(before, machine.trace()) == []
+        machine.same(before)
 
         machine.run("apt-get -q update >/dev/null 2>&1")
         machine.install("ufw")
@@ -119,7 +120,7 @@ def test_it_is_adopted_and_left(name: str, seen: dict[str, list[str]], tmp_path:
         forwards(machine)
         machine.script("house.sh", "gone")
         machine.destroy()
-        assert compared(before, machine.trace()) == []
+        machine.same(before)
     seen[name] = [*versions, distribution.user, *[WORKS] * len(STEPS)]
 
 
