@@ -67,8 +67,14 @@ class Adopt:
         """It is somebody's, and so is its SSH."""
         return Site(adopted=True, guarded=self.managed, ssh_port=self.port)
 
-    def survey(self, settings: Settings, faults: Collector) -> Mapping[str, Any]:
-        """Ask the machine itself, read-only; all that stands in the way is noted at once."""
+    def survey(self, settings: Settings, faults: Collector) -> Mapping[str, Any] | None:
+        """Ask the machine itself, read-only; all that stands in the way is noted at once.
+
+        A preview goes on without what does not answer, and asks nothing with ``drift: false``.
+        """
+        preview = pulumi.runtime.is_dry_run()
+        if preview and not settings.drift:
+            return None
         terms = [
             f"interface {settings.tunnel.interface}",
             f"network {settings.tunnel.network}",
@@ -79,7 +85,7 @@ class Adopt:
         ]
         asked = request(self.access.fields(settings), settings.tunnel.interface, looking(terms))
         found = ask(asked)
-        if not found["reached"]:
+        if not found["reached"] and not (preview and found["away"]):
             cause, _, fix = str(found["why"]).partition("; ")
             faults.add("vps", cause, fix or "see to it, then try again")
         for cause, fix in found.get("faults", ()):

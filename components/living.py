@@ -13,7 +13,7 @@ from .carrier import bundle, command, folder, looking, observing, request, targe
 from .machine import Access, Machine
 from .model import Settings
 from .plan import HostPlan
-from .summary import accepted, changes, cut_off, own_left_out, summary
+from .summary import accepted, changes, cut_off, cuts, own_left_out, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
 
@@ -138,15 +138,20 @@ def seen(
 
 
 def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
-    """Tell the user what was seen, and return the drift's text."""
+    """Tell the user what was seen, and return the drift's text.
+
+    An update tells once more what it cuts: there may have been no preview.
+    """
     preview = pulumi.runtime.is_dry_run()
     if not look["reached"]:
         if preview:
             pulumi.log.warn(f"{name}: whether it is as it was left is not known: {look['why']}")
         return ""
-    if preview and look["summary"]:
+    if look["summary"]:
         for line in changes(look["summary"], summary(settings)):
-            pulumi.log.info(f"{name}: {line}")
+            if preview or cuts(line):
+                pulumi.log.info(f"{name}: {line}")
+    if preview and look["summary"]:
         _tell_keys(name, look, summary(settings))
     return drifted(look)
 

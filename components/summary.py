@@ -17,6 +17,8 @@ def summary(settings: Settings) -> tuple[str, ...]:
     lines = [_tunnel(settings.tunnel), *_own_keys(settings.tunnel)]
     if settings.ssh_by_tunnel:
         lines.append("ssh by the tunnel alone")
+    if settings.site.adopted and settings.site.guarded:
+        lines.append("firewall managed: what is not declared is dropped")
     for home in settings.homes:
         lines.append(_home(home))
         lines += [_forward(home, forward) for forward in home.forwards]
@@ -53,6 +55,11 @@ def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     for key, line in new.items():
         if key not in old and not key.startswith((KEY, OWN)):
             yield f"adds {line}"
+
+
+def cuts(change: str) -> bool:
+    """Whether one of ``changes`` ends what is under way."""
+    return change.endswith(")")
 
 
 def accepted(lines: Sequence[str], name: str) -> tuple[str, ...]:
@@ -133,7 +140,7 @@ def _cost_of_port(old: Sequence[str], new: Sequence[str]) -> str:
 
 
 def _cost(key: str) -> str:
-    if key.startswith("ssh "):
+    if key.startswith(("ssh ", "firewall ")):
         return ""
     if key == "tunnel":
         return " (the tunnel restarts: homes dial anew, which takes them up to two minutes)"

@@ -33,6 +33,10 @@ AS_USER = (
 )
 AS_ROOT = 'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line; '
 
+AGAIN = "run it again: what was begun is finished then, or has been taken back by itself"
+REFUSES = ("Connection refused",)
+SILENT = ("timed out", "No route to host", "Network is unreachable")
+AWAY = (REFUSES, SILENT)
 # What OpenSSH says, and what to do about it; the first that fits.
 CAUSES = (
     (
@@ -51,11 +55,11 @@ CAUSES = (
         "is no name that can be resolved; check the spelling, or give the address",
     ),
     (
-        ("Connection refused",),
+        REFUSES,
         "refuses the connection: no SSH server listens there; check the port",
     ),
     (
-        ("timed out", "No route to host", "Network is unreachable"),
+        SILENT,
         "cannot be reached; check the address, the port, and the provider's firewall",
     ),
 )
@@ -63,6 +67,10 @@ CAUSES = (
 
 class LostError(OperateError):
     """The connection could not be made, or ended before the command did."""
+
+
+class AwayError(LostError):
+    """The machine does not answer just now, which may be its trouble and not the config's."""
 
 
 def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
@@ -87,13 +95,15 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         except FileNotFoundError:
             raise OperateError("the program ssh is not here; install OpenSSH's client") from None
         except subprocess.TimeoutExpired:
-            raise LostError(f"{host.name} did not end its work within {timeout:.0f} s") from None
+            raise LostError(
+                f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}"
+            ) from None
     if done.returncode == REFUSED:
-        raise LostError(_cause(host, done.stderr))
+        raise _lost(host, done.stderr)
     if done.returncode == WRONG_PASSWORD:
         raise OperateError(
-            f"sudo on {host.name} does not take the password; set vps.password (as a secret) to"
-            " that of the user, or let the user's sudo ask for none"
+            f"sudo on {host.name} does not take the password of {host.user}; set vps.password (as a"
+            " secret), and see to it that the user is in the group sudo, or let sudo ask for none"
         )
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
@@ -118,7 +128,8 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
                     raise
                 lost.append(error)
         if time.monotonic() >= deadline:
-            raise LostError("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
+            kind = AwayError if all(isinstance(one, AwayError) for one in lost) else LostError
+            raise kind("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
         if not host.inside_first:
             del ways[1:]  # a machine that boots is not closed: the tunnel is no way to wait for it
         time.sleep(PAUSE)
@@ -187,9 +198,10 @@ def _held(text: str) -> Iterator[str]:
             yield str(path)
 
 
-def _cause(host: Host, said: str) -> str:
+def _lost(host: Host, said: str) -> LostError:
     for signs, cause in CAUSES:
         if any(sign in said for sign in signs):
-            return f"{host.name} {cause}"
+            kind = AwayError if signs in AWAY else LostError
+            return kind(f"{host.name} {cause}")
     last = said.strip().splitlines()[-1:] or ["it ended without a word"]
-    return f"the connection to {host.name} was lost: {last[0]}"
+    return AwayError(f"the connection to {host.name} was lost: {last[0]}; {AGAIN}")

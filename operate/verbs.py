@@ -56,12 +56,16 @@ def _still(said: str, say: Say) -> None:
 
 
 def look(request: Request, say: Say) -> dict[str, Any]:
-    """What the machine is like. One that cannot be reached is no error: ``reached`` is false."""
+    """What the machine is like. One that cannot be reached is no error: ``reached`` is false.
+
+    ``away``: it does not answer, which may pass, in place of not letting us in.
+    """
     del say
     try:
         said = ssh.patiently(request.host, remote.look(request.interface), request.bundle)
     except OperateError as error:
-        return {"reached": False, "why": str(error)}
+        away = isinstance(error, ssh.AwayError)
+        return {"reached": False, "why": str(error), "away": away}
     found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
     found |= {"changed": [], "faults": [], "notes": [], "pairs": {}, "ways": {}}
     for line in said.splitlines():

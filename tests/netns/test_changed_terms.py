@@ -168,6 +168,23 @@ def test_a_forward_that_goes_with_the_tunnels_restart_is_cut_too(lab: Lab) -> No
     assert flows(lab, "--orig-port-dst", "90") == ""
 
 
+def test_a_relay_that_runs_keeps_its_interface(lab: Lab) -> None:
+    """The old one would hold the tunnel's port, and neither plan could run."""
+    everything(lab, ["90:8080/udp"])
+    relay = lab.net["relay"]
+    before = relay.run("wg show wg0 dump").splitlines()[0]
+    terms = {"tunnel": {"interface": "wg5"}}
+    living.lay(lab, living.plan(lab, [{"name": "home"}], "tunnel", "peers", "rules", **terms))
+    try:
+        with pytest.raises(AssertionError, match="interface is wg0 on this machine"):
+            living.run(lab, living.APPLY.replace("wg0", "wg5"))
+    finally:
+        relay.run("rm -rf /run/new")
+    assert relay.run("wg show interfaces") == "wg0\n"
+    assert relay.run("wg show wg0 dump").splitlines()[0] == before
+    assert living.settled(lab) == []
+
+
 OWN_ETC = """mkdir /run/etc /run/work
 mount -t overlay none -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc
 mount -t tmpfs none /etc/wireguard"""

@@ -123,9 +123,47 @@ def test_what_the_machine_says_is_a_fault(
     with pytest.raises(ConfigError, match="2 faults") as found:
         program({"homes": HOMES, "vps": VPS})
     assert "vps: the disk is full; make room" in str(found.value)
-    monkeypatch.setattr(adopt, "ask", lambda _: {"reached": False, "why": "it is off; start it"})
-    with pytest.raises(ConfigError, match="vps: it is off; start it"):
-        program({"homes": HOMES, "vps": VPS})
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_preview_goes_on_without_a_machine_that_does_not_answer(
+    program: Program, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """An update does not, nor does a preview where it answers and lets nobody in."""
+    answer = {"reached": False, "why": "it is off; start it", "away": away}
+    monkeypatch.setattr(adopt, "ask", lambda _: answer)
+    for preview in (True, False):
+        monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda preview=preview: preview)
+        if away and preview:
+            assert "relay-plan" in program({"homes": HOMES, "vps": VPS}).recorder.resources
+            continue
+        with pytest.raises(ConfigError, match="vps: it is off; start it"):
+            program({"homes": HOMES, "vps": VPS})
+
+
+def test_a_preview_without_drift_asks_nothing(
+    program: Program, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: True)
+    program({"homes": HOMES, "vps": VPS, "drift": False})
+    assert asked == []
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: False)
+    program({"homes": HOMES, "vps": VPS, "drift": False})
+    assert len(asked) == 1, "before anything is made the machine is looked at"
+
+
+def test_an_update_tells_what_it_cuts(
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = ["tunnel 172.16.0.0/24 udp/51820 mtu 1420", "home home 172.16.0.19 transparent"]
+    before += ["tcp/81 to home 172.16.0.19:81"]
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"is": "here", "summary": before})
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.info", lambda text, *_: said.append(text))
+    program({"homes": HOMES, "vps": VPS})
+    removed = "removes tcp/81 to home 172.16.0.19:81 (what is connected through it ends)"
+    assert f"relay: {removed}" in said
+    assert not any("adds tcp/80" in line for line in said), "a preview has said that"
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from components.model import Site
 from components.summary import changes, cut_off, own_left_out, summary
 
 from . import samples
@@ -54,6 +56,12 @@ def test_no_option_is_silent() -> None:
     closed = lines(devices=["phone"], ssh={"tunnelOnly": True})
     assert list(changes(plain, closed)) == ["adds ssh by the tunnel alone"]
     assert list(changes(closed, plain)) == ["removes ssh by the tunnel alone"]
+    adopted = samples.settings(homes=[HOME])
+    managed = replace(adopted, site=Site(adopted=True, guarded=True))
+    own = replace(adopted, site=Site(adopted=True, guarded=False))
+    said = "firewall managed: what is not declared is dropped"
+    assert list(changes(summary(own), summary(managed))) == [f"adds {said}"]
+    assert list(changes(summary(managed), summary(own))) == [f"removes {said}"]
 
 
 def test_changes_are_told_with_what_they_cut() -> None:
