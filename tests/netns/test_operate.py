@@ -172,6 +172,21 @@ def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path) -> None:
     assert not looked(door, key=None, keyFile=str(file))["reached"]
 
 
+def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own, asked where the config names no key."""
+    socket = str(tmp_path / "agent")
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: Path(socket).exists(), "the agent")
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+        assert "refuses the key" in looked(door, key=None)["why"], "the off-case: it holds no key"
+        subprocess.run(["ssh-add", "-q", "-"], input=door.keys["user"], text=True, check=True)
+        assert looked(door, key=None)["reached"]
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 def diagnosed(door: Door, port: int = 95) -> tuple[int, str]:
     """The exit code, and what is said of one forward."""
     lab = door.lab
