@@ -67,7 +67,7 @@ class Host:
         return ["nsenter", "-t", str(self.pid), "--net", "--mount", "--root", *words]
 
     def run(
-        self, command: str | list[str], check: bool = True, stdin: str = "", timeout: float = 30
+        self, command: str | list[str], check: bool = True, stdin: str = "", timeout: float = 120
     ) -> str:
         """Standard output; where the command fails, its standard error is in the exception."""
         done = subprocess.run(
