@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--variant", default="vps", choices=image.variants())
     command.add_argument("--network", help="the VM's network; by default the reserved one")
     command.add_argument("--memory", type=int, default=vm.MEMORY, help="in MiB")
+    command.add_argument("--cpu", default="", help="as QEMU names it, as `max`; by default by host")
 
     command = add_vm("home", _home, "start a home behind NAT with a wg0.conf; print JSON")
     command.add_argument("--network", default=address.HOME_NETWORK, help="the home's network")
@@ -105,7 +106,8 @@ def _release(options: argparse.Namespace) -> None:
 
 def _start(options: argparse.Namespace) -> None:
     user_data = sys.stdin.buffer.read()
-    _print(vm.start(options.name, user_data, options.variant, options.network, options.memory))
+    given = (options.variant, options.network, options.memory, options.cpu)
+    _print(vm.start(options.name, user_data, *given))
 
 
 def _home(options: argparse.Namespace) -> None:

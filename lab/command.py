@@ -47,15 +47,19 @@ def qemu(
     memory: int,
     network: str,
     forwards: Iterable[Forward],
+    cpu: str = "",
 ) -> list[str]:
-    """Give the command that boots the VM in ``folder``; it ends once the VM runs by itself."""
+    """Give the command that boots the VM in ``folder``; it ends once the VM runs by itself.
+
+    ``cpu`` is a model as QEMU names it; by default one that suits the accelerator.
+    """
     user_network = f"user,id={NETDEV},net={network},ipv6=off"
     for forward in sorted(forwards, key=rule):
         user_network += f",hostfwd={rule(forward)}"
     return [
         program,
         *("-name", folder.name, "-uuid", mark(folder)),
-        *("-accel", accel, "-cpu", _cpu(accel), "-smp", "2", "-m", str(memory)),
+        *("-accel", accel, "-cpu", cpu or _cpu(accel), "-smp", "2", "-m", str(memory)),
         *("-nodefaults", "-display", "none", "-daemonize", "-pidfile", PID),
         *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img")),
         *("-append", BOOT),

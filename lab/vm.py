@@ -35,6 +35,7 @@ class Machine:
     user_data: str  # digest; the text itself is in the seed alone
     network: str
     memory: int
+    cpu: str = ""  # as QEMU names it; empty where the accelerator decides
 
 
 class Step(enum.Enum):
@@ -64,6 +65,11 @@ def decide(name: str, known: Machine | None, wanted: Machine, running: bool) -> 
         )
     if not running:
         return Step.BOOT
+    if known.cpu != wanted.cpu:
+        raise LabError(
+            f"{name} runs with CPU {known.cpu or 'as the accelerator has it'}, "
+            f"not {wanted.cpu or 'as the accelerator has it'}: {again}"
+        )
     if (known.network, known.memory) != (wanted.network, wanted.memory):
         raise LabError(
             f"{name} runs on {known.network} with {known.memory} MiB, "
@@ -78,6 +84,7 @@ def start(
     variant: str = "vps",
     network: str | None = None,
     memory: int = MEMORY,
+    cpu: str = "",
 ) -> dict[str, Any]:
     """Start a VM at its reserved addresses; one that runs with the same user-data is left alone.
 
@@ -89,7 +96,8 @@ def start(
             address.guest(network)  # refuses what is no network
             reserved = replace(reserved, network=network)
             reserved.save(name)
-        return _start(name, user_data, variant, reserved.network, memory, reserved)
+        wanted = Machine(variant, "", seed.digest(user_data), reserved.network, memory, cpu)
+        return _start(name, user_data, wanted, reserved)
 
 
 def start_unreachable(
@@ -103,7 +111,8 @@ def start_unreachable(
                 f"{name} has reserved addresses, so it can be reached and is no home: choose "
                 f"another name, or run `python3 -m lab release {name}`"
             )
-        return _start(name, user_data, variant, network, memory, None)
+        wanted = Machine(variant, "", seed.digest(user_data), network, memory)
+        return _start(name, user_data, wanted, None)
 
 
 def stop(name: str) -> None:
@@ -208,19 +217,13 @@ def running(folder: Path) -> int | None:
 
 
 def _start(
-    name: str,
-    user_data: bytes,
-    variant: str,
-    network: str,
-    memory: int,
-    reserved: Reservation | None,
+    name: str, user_data: bytes, wanted: Machine, reserved: Reservation | None
 ) -> dict[str, Any]:
     folder = folders.vm(name)
     pid, known = running(folder), _machine(folder)
-    wanted = Machine(variant, "", seed.digest(user_data), network, memory)
     step = decide(name, known, wanted, pid is not None)
     if step is Step.CREATE:
-        wanted = replace(wanted, image=str(image.build(variant)))
+        wanted = replace(wanted, image=str(image.build(wanted.variant)))
         _create(folder, wanted, user_data)
     elif known is not None:
         wanted = replace(wanted, image=known.image)
@@ -233,7 +236,7 @@ def _start(
                 for path in (FILE, command.DISK, command.SEED):
                     (folder / path).unlink(missing_ok=True)
             raise
-    return {"pid": pid, "network": network}
+    return {"pid": pid, "network": wanted.network}
 
 
 def _machine(folder: Path) -> Machine | None:
@@ -273,6 +276,7 @@ def _launch(folder: Path, machine: Machine, forwards: set[Forward]) -> int:
         memory=machine.memory,
         network=machine.network,
         forwards=forwards,
+        cpu=machine.cpu,
     )
     environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     log = folder / command.LOG

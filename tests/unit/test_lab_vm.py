@@ -49,6 +49,7 @@ def test_a_start_does_what_is_left_to_do(known, running, step):
         (replace(MACHINE, user_data="other"), True, "other user-data.*lab stop relay"),
         (replace(MACHINE, user_data="other"), False, "other user-data.*lab stop relay"),
         (replace(MACHINE, variant="home"), False, "image home, not vps.*lab stop relay"),
+        (replace(MACHINE, cpu="max"), True, "CPU max, not as the acc.*lab stop relay"),
         (replace(MACHINE, memory=512), True, "512 MiB, not on .* 768 MiB.*lab stop relay"),
         (replace(MACHINE, network="10.0.0.0/24"), True, "10.0.0.0/24.*lab stop relay"),
     ],
@@ -173,7 +174,7 @@ def test_a_home_is_given_its_configuration_and_nothing_else():
     assert tunnel["content"] == "[Interface]\nPrivateKey = secret\n"
 
 
-def qemu(folder: Path, forwards: set[Forward]) -> list[str]:
+def qemu(folder: Path, forwards: set[Forward], **more: str) -> list[str]:
     return command.qemu(
         "qemu",
         folder=folder,
@@ -182,7 +183,14 @@ def qemu(folder: Path, forwards: set[Forward]) -> list[str]:
         memory=768,
         network="198.51.100.0/24",
         forwards=forwards,
+        **more,
     )
+
+
+@pytest.mark.parametrize(("asked", "cpu"), [({}, "qemu64,+rdrand"), ({"cpu": "max"}, "max")])
+def test_a_vm_has_the_cpu_that_was_asked_for(lab, asked, cpu):
+    words = qemu(lab / "vm", set(), **asked)
+    assert words[words.index("-cpu") + 1] == cpu
 
 
 def test_qemu_forwards_what_is_reserved_and_knows_no_long_path(lab):
