@@ -1,6 +1,6 @@
 """Measure the relay against the proxies, print the tables and draw the plots.
 
-    python3 -m bench [--full] [--page PAGE] FOLDER
+    python3 -m bench [--full] [--cpu CPU] [--page PAGE] FOLDER
 
 Into FOLDER go kernel.json and, where this machine's kernel has no WireGuard, userspace.json: then
 kernel.json is of a lab VM. Short: five rounds. Full: ten, and five on each line with delay and
@@ -13,12 +13,13 @@ import argparse
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.netns.conftest import wireguard_env
 
 from . import peers
-from .compare import FULL, LINED, SHORT, Plan, ended, measure, within_vm, write
+from .compare import CPU, FULL, LINED, SHORT, Plan, ended, measure, within_vm, write
 from .progress import say
 from .report import filled, read, text
 
@@ -34,12 +35,13 @@ def main() -> None:
     )
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, ended)
     start = time.monotonic()
     short, full = Plan(SHORT, SHORT_LIMIT, short=True), Plan(FULL, FULL_LIMIT, LINED)
-    plan = full if options.full else short
+    plan = replace(full if options.full else short, cpu=options.cpu)
     here = measure(peers.get(), plan)
     write(options.folder / f"{here['wireguard']}.json", here)
     if "WIREGUARD_GO" in wireguard_env():

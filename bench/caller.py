@@ -2,6 +2,7 @@
 
 caller.py who HOST PORT                   the address that the service sees
 caller.py trips HOST PORT COUNT SECONDS   round trips of one byte over one connection, µs
+caller.py paced HOST PORT MS SECONDS      the same, of a byte sent each MS
 caller.py opens HOST PORT SLOTS SECONDS   connections a second: open, a byte there and back, close;
                                           SLOTS of them at a time
 caller.py datagrams HOST PORT SIZE SECONDS  datagrams a second there and back, and the share lost
@@ -30,6 +31,7 @@ WARM_UP = 20  # round trips that are not counted
 WINDOWS = (64, 16, 4, 1)  # datagrams on their way at a time
 LOSSLESS = 0.001  # the largest share of datagrams whose loss counts as none
 PATIENCE = 0.3  # seconds after which a datagram that has not come back is lost
+ANSWER = 20  # seconds to wait for the answers of bytes that were sent at their pace
 TRICKLE, LAST = 0.1, 240  # seconds between two bytes, and to wait for the last answer
 
 
@@ -58,12 +60,46 @@ def trips(host: str, port: int, count: int, seconds: float) -> dict[str, float]:
             if not sock.recv(1):
                 raise ConnectionError("the service closed the connection")
             found.append((time.perf_counter() - start) * 1e6)
-    counted = found[WARM_UP:]
+    return spread(found[WARM_UP:])
+
+
+def spread(found: list[float]) -> dict[str, float]:
+    """The median and the 99th percentile."""
     return {
-        "median": statistics.median(counted),
-        "p99": statistics.quantiles(counted, n=100)[98],
-        "count": len(counted),
+        "median": statistics.median(found),
+        "p99": statistics.quantiles(found, n=100)[98],
+        "count": len(found),
     }
+
+
+def paced(host: str, port: int, every: int, seconds: float) -> dict[str, float]:
+    """Round trips of a byte each ``every`` ms, from when it was due: none waits for another."""
+    with dial(host, port) as sock:
+        sock.sendall(b"?")
+        sock.recv(1)  # a proxy dials its session first
+        began = time.perf_counter()
+        due = [began + every / 1000 * turn for turn in range(int(seconds * 1000 / every))]
+        return spread(at_their_pace(sock, due))
+
+
+def at_their_pace(sock: socket.socket, due: list[float]) -> list[float]:
+    """A byte at each of these moments, and microseconds from then until each was back."""
+    found: list[float] = []
+    sent = 0
+    while len(found) < len(due):
+        while sent < len(due) and due[sent] <= time.perf_counter():
+            sock.sendall(b"?")
+            sent += 1
+        wait = max(0.0, due[sent] - time.perf_counter()) if sent < len(due) else ANSWER
+        if select.select([sock], [], [], wait)[0]:
+            back = len(sock.recv(4096))
+            if not back:
+                raise ConnectionError("the service closed the connection")
+            now = time.perf_counter()
+            found += [(now - at) * 1e6 for at in due[len(found) : len(found) + back]]
+        elif sent == len(due):
+            raise TimeoutError("a byte did not come back")
+    return found
 
 
 def opens(host: str, port: int, slots: int, seconds: float) -> float:
@@ -189,6 +225,7 @@ def trickle(host: str, port: int) -> dict[str, Any]:
 VERBS: dict[str, Callable[..., Any]] = {
     "who": who,
     "trips": trips,
+    "paced": paced,
     "opens": opens,
     "datagrams": datagrams,
     "hold": hold,

@@ -1,10 +1,10 @@
 """The relay against the proxies, on the same machine with the same work.
 
-    python3 -m bench.compare [--rounds N] [--limit S] [--vm] [--lines N] [--short] [--arms A,B]
-                             [--json FILE]
+    python3 -m bench.compare [--rounds N] [--limit S] [--vm] [--cpu CPU] [--lines N] [--short]
+                             [--arms A,B] [--json FILE]
 
 Arms (``contender.py``, ``proxies.py``), all up at once and measured in turn, so that the machine's
-drift meets all alike; the order is rotated from round to round. What is measured: ``measures.py``.
+drift meets all alike, in an order that is drawn anew each time. What is measured: ``measures.py``.
 ``--vm`` does it inside a lab VM, whose kernel has WireGuard and netem; without it, on this
 machine's kernel or else with the userspace WireGuard. ``--lines N`` adds N rounds on lines with
 delay and loss. A peer that cannot be had is missing, and an arm that fails at something is told,
@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -25,12 +24,14 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tests.netns.conftest import wireguard_env
@@ -41,19 +42,23 @@ from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
 from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
+from .origins import commit, compilers, load, processor
 from .progress import say
+from .ratio import SEED
 
 LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
 SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines
 THERE = "/srv/peers"  # the peers' programs in the VM
 CHUNK = 4_000_000  # bytes that are handed to the VM at a time
+QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 1.0, "opens": 1.0}
 EFFORTS = {  # on a real machine and an emulated one, and the same in short
     "here": Effort(bytes=200_000_000),
-    "here-short": Effort(seconds=0.5, bytes=60_000_000, trips=300),
+    "here-short": Effort(bytes=60_000_000, trips=300, **QUICK),
     "emulated": Effort(bytes=25_000_000, trips=300),
-    "emulated-short": Effort(seconds=0.5, bytes=10_000_000, trips=150),
+    "emulated-short": Effort(bytes=10_000_000, trips=150, **QUICK),
 }
 FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError)
+CPU = "max"  # what a VM is given: all that can be emulated, as a CPU of today has AES
 Result = dict[str, Any]
 
 
@@ -67,6 +72,7 @@ class Plan:
     short: bool = False
     machine: str = "here"
     arms: tuple[str, ...] = ()
+    cpu: str = CPU
 
     @property
     def effort(self) -> Effort:
@@ -80,6 +86,7 @@ Up = AbstractContextManager[Contender]
 def ways(env: dict[str, str], of: peers.Peers) -> dict[str, Callable[[], Up]]:
     """How each arm is brought up."""
     return {
+        "wire": partial(contender.wire, env),
         "bare": partial(contender.bare, env),
         "relay": partial(contender.relay, env),
         "masquerade": partial(contender.relay, env, mode="masquerade"),
@@ -122,52 +129,63 @@ class Faults:
     """What an arm could not do, by arm and measure: the reason, and how often."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, dict[str, str]] = {}
+        self.last: dict[str, dict[str, str]] = {}
+        self.count: Counter[tuple[str, str]] = Counter()
+
+    def seen(self) -> dict[str, dict[str, str]]:
+        """As the result tells them."""
+        return {
+            arm: {what: f"{often(self.count[arm, what])}{why}" for what, why in last.items()}
+            for arm, last in self.last.items()
+        }
 
     def without(self, arm: Contender, what: str, measure: Callable[[], Any]) -> Any:
         """What is measured, or nothing and a note."""
         try:
             return measure()
         except FAILURES as error:
-            self.seen.setdefault(arm.name, {})[what] = reason(error)
+            self.last.setdefault(arm.name, {})[what] = reason(error)
+            self.count[arm.name, what] += 1
             say(f"{arm.name}, {what}: {reason(error)}")
             return None
 
 
-def in_turn(arms: Sequence[Contender], turn: int) -> list[Contender]:
-    """The arms from another one on in each round, and every other time backwards."""
-    start = turn % len(arms)
-    order = [*arms[start:], *arms[:start]]
-    return order[::-1] if turn // len(arms) % 2 else order
+def often(times: int) -> str:
+    """How many of a fault's times one line stands for."""
+    return f"{times} times, the last: " if times > 1 else ""
 
 
-def one_round(arms: Sequence[Contender], turn: int, effort: Effort, faults: Faults) -> Result:
+def drawn(arms: Sequence[Contender], draw: Random) -> list[Contender]:
+    """The arms in an order of chance: after whom one comes differs as well as when."""
+    return draw.sample(arms, len(arms))
+
+
+def one_round(arms: Sequence[Contender], draw: Random, effort: Effort, faults: Faults) -> Result:
     """Each arm's values; a measure's arms one after the other."""
     found: dict[str, Values] = {arm.name: {} for arm in arms}
     for name, measure in EACH.items():
-        for arm in in_turn(arms, turn):
+        for arm in drawn(arms, draw):
             values = faults.without(arm, name, partial(measure, arm, effort))
             found[arm.name] |= values or {}
     return found
 
 
-def on_lines(
-    arms: Sequence[Contender], rounds: int, until: float, effort: Effort, faults: Faults
-) -> list[Result]:
+def on_lines(arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults) -> list[Result]:
     """Rounds on each line with delay and loss."""
     found: list[Result] = [{"delay": x.delay, "loss": x.loss, "rounds": []} for x in LINES]
-    for turn in range(rounds):
+    until = time.monotonic() + plan.limit
+    for turn in range(plan.lines):
         for line, result in zip(LINES, found, strict=True):
             if time.monotonic() > until:
                 return found
             for arm in arms:
                 become(arm.net, line)
             values = {
-                arm.name: faults.without(arm, str(line), partial(on_a_line, arm, effort))
-                for arm in in_turn(arms, turn)
+                arm.name: faults.without(arm, str(line), partial(on_a_line, arm, plan.effort))
+                for arm in drawn(arms, draw)
             }
             result["rounds"].append({name: v for name, v in values.items() if v})
-        say(f"lines, round {turn + 1} of {rounds}")
+        say(f"lines, round {turn + 1} of {plan.lines}")
     return found
 
 
@@ -176,40 +194,71 @@ def measure(of: peers.Peers, plan: Plan) -> Result:
     effort = plan.effort
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the proxies, as a unit would
-    faults, found = Faults(), list[Result]()
+    faults, found, draw = Faults(), list[Result](), Random(SEED)  # noqa: S311 - an order
     with ExitStack() as stack:
-        began, load = time.monotonic(), os.getloadavg()[0]
+        began, before = time.monotonic(), load()
         arms = bring_up(stack, of, plan.arms)
         until = time.monotonic() + plan.limit
         while len(found) < plan.rounds and time.monotonic() < until:
-            found.append(one_round(arms, len(found), effort, faults))
+            found.append(one_round(arms, draw, effort, faults))
             say(f"round {len(found)} of {plan.rounds}, {time.monotonic() - began:.0f} s")
         delayed: list[Result] = []
         if plan.lines and can_delay(arms[0].net):
-            delayed = on_lines(arms, plan.lines, time.monotonic() + plan.limit, effort, faults)
+            delayed = on_lines(arms, plan, draw, faults)
             for arm in arms:
                 become(arm.net, Line())
-        singly = {arm.name: faults.without(arm, "once", partial(once, arm, effort)) for arm in arms}
-        with ThreadPoolExecutor(len(arms)) as pool:  # a tunnel that is restarted is waited for long
-            for change in (added,) if plan.short else (added, restarted):
-                do = partial(in_time, change, faults)
-                for arm, seen in zip(arms, list(pool.map(do, arms)), strict=True):
-                    singly[arm.name] = (singly[arm.name] or {}) | (seen or {})
+        singly = each_once(arms, plan, faults)
         return {
             "machine": machine(),
-            "wireguard": "userspace" if "WIREGUARD_GO" in wireguard_env() else "kernel",
+            **made_with(of),
             "vm": False,
             "date": time.strftime("%Y-%m-%d"),
-            "load": {"before": load, "after": os.getloadavg()[0]},
+            "load": {"before": before, "after": load()},
             "seconds": round(time.monotonic() - began),
             "effort": vars(effort),
             "arms": [arm.name for arm in arms],
+            "versions": {arm.name: arm.version for arm in arms},
             "missing": of.missing,
-            "faults": faults.seen,
+            "faults": faults.seen(),
+            "cut short": cut_short(plan, found, delayed),
             "rounds": rounded(found),
             "lines": rounded(delayed),
             "once": singly,
         }
+
+
+def cut_short(plan: Plan, found: Sequence[Result], delayed: Sequence[Result]) -> bool:
+    """Whether the limit came before all rounds were done."""
+    return len(found) < plan.rounds or any(len(x["rounds"]) < plan.lines for x in delayed)
+
+
+def made_with(of: peers.Peers) -> Result:
+    """Which WireGuard, this checkout, and who built the programs."""
+    programs, go = dict(of.programs), wireguard_env().get("WIREGUARD_GO")
+    if go:
+        programs["wireguard"] = Path(go)
+    return {
+        "wireguard": "userspace" if go else "kernel",
+        "commit": commit(),
+        "built": compilers(programs),
+    }
+
+
+def each_once(arms: Sequence[Contender], plan: Plan, faults: Faults) -> Result:
+    """What is measured once, one arm after the other; but all are restarted at the same time.
+
+    A tunnel that is restarted is dialled anew within three minutes, of which nearly all is waiting.
+    """
+    found: Result = {}
+    for arm in arms:
+        known = faults.without(arm, "once", partial(once, arm, plan.effort)) or {}
+        found[arm.name] = known | (in_time(added, faults, arm) or {})
+    if not plan.short:
+        with ThreadPoolExecutor(len(arms)) as pool:
+            done = list(pool.map(partial(in_time, restarted, faults), arms))
+        for arm, seen in zip(arms, done, strict=True):
+            found[arm.name] |= seen or {}
+    return found
 
 
 def in_time(change: Callable[[Contender], Any], faults: Faults, arm: Contender) -> Any:
@@ -241,9 +290,10 @@ def hand_over(vm: Inside, of: peers.Peers) -> None:
 
 def within_vm(of: peers.Peers, plan: Plan) -> Result:
     """The same inside a lab VM."""
+    before = load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder)) as vm,
+        booted(Path(folder), plan.cpu) as vm,
     ):
         say("the VM is up")
         if of.programs:
@@ -256,7 +306,13 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
         most = int(plan.limit * (2 if plan.lines else 1)) + 1800
         vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
         result = vm.json("cat /srv/result")
-    return {**result, "vm": True, "missing": result["missing"] | of.missing}
+    return {
+        **result,
+        "vm": True,
+        "missing": result["missing"] | of.missing,
+        "commit": commit(),
+        "host": {**processor(), "load": {"before": before, "after": load()}, "cpu asked": plan.cpu},
+    }
 
 
 def write(path: Path, result: Result) -> None:
@@ -281,6 +337,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
     parser.add_argument("--lines", type=int, default=0, help="rounds on lines with delay and loss")
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
+    parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("--json", type=Path, help="write all values here")
     parser.add_argument("--arms", default="", help="only these, with commas between")
     parser.add_argument("--peers", type=Path, help="a folder with the peers' programs")
@@ -290,7 +347,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, ended)
     of = peers.found(options.peers) if options.peers else peers.get()
     arms = tuple(name for name in options.arms.split(",") if name)
-    plan = Plan(options.rounds, options.limit, options.lines, options.short, options.machine, arms)
+    plan = Plan(
+        options.rounds,
+        options.limit,
+        options.lines,
+        options.short,
+        options.machine,
+        arms,
+        options.cpu,
+    )
     result = within_vm(of, plan) if options.vm else measure(of, plan)
     if options.json:
         write(options.json, result)

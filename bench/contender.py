@@ -1,7 +1,10 @@
 """The arms of the comparison that are tunnels: ours, the article's, and WireGuard alone.
 
 Each arm has the hosts of ``line.py`` to itself, and the same services at home. A caller dials the
-relay's public address; in ``bare`` alone it dials home's tunnel address, as nothing forwards there.
+relay's public address; in ``bare`` it dials home's tunnel address, as nothing forwards there.
+
+``wire`` is the floor: no relay and no tunnel. The caller dials home's own address, to which carrier
+and router have routes, so that what is seen is what the harness itself can do.
 
 ``article`` is what a widely read guide shows: DNAT to home and masquerade on the public interface,
 in wg0's PostUp, and the tunnel's network as ``AllowedIPs`` at home. Taken literally it answers
@@ -26,7 +29,7 @@ from tests.unit import samples
 from tests.waiting import eventually
 
 from .arms import LOAD, PING, Arm, bare_up
-from .line import way
+from .line import CARRIER, HOME, HOUSE, ROUTER, way
 
 MORE = 5400  # the port that is added while connections are open; home's PING is behind it
 FORWARDS = [f"{LOAD}:{LOAD}", f"{PING}:{PING}/both"]
@@ -53,7 +56,7 @@ class Contender(Arm):
     adds: str  # how a port is added, in words
     add_port: Callable[[], object] | None
     restarts: str  # what is restarted, in words
-    restart: Callable[[], object]
+    restart: Callable[[], object] | None
     udp: bool = True
 
     def daemons(self, host: str) -> list[int]:
@@ -127,6 +130,7 @@ def relay(env: dict[str, str], **home: Any) -> Iterator[Contender]:
     """All that is generated, as a user has it by default; or with more keys of the home."""
     with way(env) as net:
         lab = make(net, forwards=FORWARDS, **home)
+        lab.firewall_up()
         lab.relay_up()
         lab.home_up()
         yield tunnel(
@@ -135,6 +139,26 @@ def relay(env: dict[str, str], **home: Any) -> Iterator[Contender]:
             env,
             adds="the rules are swapped in one transaction",
             add_port=lambda: more_rules(lab, **home),
+        )
+
+
+@contextlib.contextmanager
+def wire(env: dict[str, str]) -> Iterator[Contender]:
+    """The floor: hosts and routes alone."""
+    with way(env) as net:
+        lab = make(net, forwards=FORWARDS)
+        net["internet"].run(f"ip route add {HOUSE} via {CARRIER}")
+        net["carrier"].run(f"ip route add {HOUSE} via {ROUTER}")
+        yield Contender(
+            name="wire",
+            lab=lab,
+            to=HOME,
+            at=HOME,
+            version="",
+            adds="",
+            add_port=None,
+            restarts="",
+            restart=None,
         )
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from tests.waiting import eventually
 
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
+from .origins import CONGESTION, load, processor
 from .ratio import ratio
 
 TRIPS = 300
@@ -83,7 +83,7 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
         for arm in arms:
             serve(arm)
         rows: list[dict[str, dict[str, float]]] = []
-        began, load = time.monotonic(), os.getloadavg()
+        began, before = time.monotonic(), load()
         while len(rows) < pairs and time.monotonic() - began < limit:
             order = arms if len(rows) % 2 else arms[::-1]
             rows.append(
@@ -95,7 +95,7 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
         return {
             "machine": machine(),
             "wireguard": "userspace" if userspace else "kernel",
-            "load": {"before": load[0], "after": os.getloadavg()[0]},
+            "load": {"before": before, "after": load()},
             "seconds": round(time.monotonic() - began, 1),
             "processes": processes(relay, userspace),
             "pairs": rows,
@@ -105,13 +105,10 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What it ran on."""
-    cpus = Path("/proc/cpuinfo").read_text()
-    models = [line.partition(": ")[2] for line in cpus.splitlines() if line[:10] == "model name"]
     said = subprocess.run(["iperf3", "--version"], capture_output=True, text=True, check=True)
     return {
-        "cpu": models[0] if models else platform.machine(),
-        "cpus": os.cpu_count(),
-        "kernel": platform.release(),
+        **processor(),
+        "congestion": CONGESTION.read_text().strip(),
         "iperf3": said.stdout.split()[1],
         "python": platform.python_version(),
     }
@@ -133,10 +130,10 @@ def processes(arm: Arm, userspace: bool) -> dict[str, list[str]]:
 
 def table(result: dict[str, Any]) -> str:
     """The result for a person, in Markdown."""
-    on, load = result["machine"], result["load"]
+    on, seen = result["machine"], result["load"]
     lines = [
         f"{result['wireguard']} WireGuard, Linux {on['kernel']}, {on['cpus']} x {on['cpu']},"
-        f" load {load['before']:.1f} to {load['after']:.1f}, {len(result['pairs'])} pairs in"
+        f" load {seen['before']:.1f} to {seen['after']:.1f}, {len(result['pairs'])} pairs in"
         f" {result['seconds']:.0f} s",
         "",
         "| | bare tunnel | relay | relay to bare (95 % CI) | target | | conntrack alone to bare |",
@@ -173,11 +170,13 @@ def table(result: dict[str, Any]) -> str:
 
 def within_vm(command: str, timeout: float) -> dict[str, Any]:
     """What a benchmark's command measures inside a lab VM."""
+    before = load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         booted(Path(folder)) as vm,
     ):
-        return vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
+        found = vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
+    return found | {"host": {**processor(), "load": {"before": before, "after": load()}}}
 
 
 def main() -> None:

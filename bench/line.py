@@ -26,7 +26,11 @@ from tests.netns.topology import (
     route,
 )
 
+CARRIER, ROUTER = "192.0.2.2", "100.64.0.2"  # towards a house, as the picture has them
+HOUSE, HOME = "192.168.1.0/24", "192.168.1.2"
 ENDS = (("internet", "carrier"), ("carrier", "wan"))  # of home's line, with their devices
+SENDERS = ("client", "relay", "home")
+MANY = 65_535  # segments that a device takes as one, by default
 ROOM = 20_000  # packets that wait in the line's delay; more than any arm has under way
 
 
@@ -49,6 +53,9 @@ def way(env: dict[str, str]) -> Iterator[dict[str, Host]]:
         number(net, *ADDRESSES)
         route(net, *GATEWAYS)
         hand_on(net)
+        for host in ("client", "home"):  # thousands of connections a second wait for their end
+            net[host].run("sysctl -qw net.ipv4.tcp_tw_reuse=1")
+            net[host].run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65535"])
         yield net
 
 
@@ -63,8 +70,18 @@ def can_delay(net: dict[str, Host]) -> bool:
     return True
 
 
+def send_segments(net: dict[str, Host], many: int) -> None:
+    """How many segments leave a host as one packet.
+
+    netem loses what it is given as one, so what it is to lose must be as a wire carries it.
+    """
+    for host in SENDERS:
+        net[host].run(f"ip link set eth0 gso_max_segs {many}")
+
+
 def become(net: dict[str, Host], line: Line) -> None:
     """Give home's line its delay and loss, half of the delay each way."""
+    send_segments(net, 1 if line.delay or line.loss else MANY)
     for host, dev in ENDS:
         shape = f"delay {line.delay / 2:g}ms loss {line.loss:g}% limit {ROOM}"
         net[host].run(f"tc qdisc replace dev {dev} root netem {shape}")

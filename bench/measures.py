@@ -3,18 +3,21 @@
 ``EACH`` is measured in every round; a function gives one or more of ``MEASURES`` by their keys.
 ``ONCE`` is measured once a run.
 
-- Throughput: iperf3, one direction at a time; bits a second that the receiver got. One stream from
-  home carries a fixed number of bytes, the others last as long for each.
+- Throughput: iperf3, one direction at a time, as long for each; bits a second that
+  the receiver got.
 - Datagrams: a closed loop of 200-byte datagrams there and back, at the widest window of 64, 16, 4
   and 1 under way that loses no more than one in a thousand (``caller.py``). The sender is paced by
-  the answers, so the rate is one without loss by its making, and no search is needed.
-- Round trips: a byte there and back on an open connection; under load, while one TCP stream runs
-  from home to the client.
+  the answers, so the rate is one without loss by its making, and no search is needed. Where each
+  window lost some, the rate is 0.
+- Round trips: a byte there and back on an open connection, one after the other. Under load, while
+  one TCP stream runs from home to the client: a byte each 5 ms, whether or not the one before is
+  back. The load's own rate is told with it, and it must still flow at the end.
 - Connections: opened, a byte there and back, closed.
-- CPU: of that fixed number of bytes. ``machine`` is all that this machine's CPUs did meanwhile
-  (/proc/stat: the kernel's WireGuard works in no process), less what they do at rest, so that it
-  holds client and services too, the same for all arms. ``relay`` and ``home`` are the processes of
-  the arm on these hosts. On a machine that does other things as well, ``machine`` is left out.
+- CPU: of a fixed number of bytes by one stream from home. ``machine`` is all that this
+  machine's CPUs did meanwhile (/proc/stat: the kernel's WireGuard works in no process), less what
+  they do at rest, so that it holds client and services too, the same for all arms. ``relay`` and
+  ``home`` are the processes of the arm on these hosts. On a machine that does other things as well,
+  ``machine`` is left out.
 """
 
 from __future__ import annotations
@@ -33,11 +36,14 @@ from typing import Any
 from tests.waiting import eventually
 
 from .arms import LOAD, PING, iperf
+from .caller import LOSSLESS
 from .contender import MORE, Contender
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 IDLE = (3, 4)  # idle and waiting for a disk, among the numbers of /proc/stat's first line
+MUCH = 10**5  # bytes: more than a load's control connection ever brings
+EVERY = 5  # ms between two round trips under load
 QUIET = 0.1  # of all CPUs, at rest: above it a difference to rest says nothing
 Values = dict[str, float]
 
@@ -49,6 +55,9 @@ class Effort:
     seconds: float = 1.0
     bytes: int = 100_000_000
     trips: int = 500
+    settle: float = 1.0  # seconds that a load runs before round trips are taken
+    loaded: float = 3.0  # seconds that they are taken under it
+    opens: float = 2.0  # seconds
     held: int = 1000
     idle: float = 5.0  # seconds that the held connections say nothing
 
@@ -72,6 +81,7 @@ MEASURES = {
     "trip99": Measure("round trip, idle, 99 %", "µs", False),
     "loaded": Measure("round trip under load, median", "µs", False),
     "loaded99": Measure("round trip under load, 99 %", "µs", False),
+    "loading": Measure("that load's own rate", "Mbit/s", True),
     "opens": Measure("connections, one by one", "1/s", True),
     "opens16": Measure("connections, 16 at a time", "1/s", True),
     "machine": Measure("CPU, whole machine", "s/GB", False, 1),
@@ -88,62 +98,74 @@ def throughput(arm: Contender, seconds: float, *words: str) -> float:
 
 
 def tcp(arm: Contender, effort: Effort) -> Values:
-    """Many streams, and the other direction; one stream from home is ``cpu``'s."""
+    """One stream and many from home, and one the other way."""
     return {
+        "down": throughput(arm, effort.seconds, "--reverse"),
         "down16": throughput(arm, effort.seconds, "--reverse", "--parallel", "16"),
         "up": throughput(arm, effort.seconds),
     }
 
 
 def udp(arm: Contender, effort: Effort) -> Values:
-    """Datagrams a second; nothing of an arm that carries none, or not one without loss."""
+    """Datagrams a second, and how many were under way; nothing of an arm that carries none."""
     if not arm.udp:
         return {}
     found = arm.call("datagrams", 200, effort.seconds / 2)
-    return {"datagrams": found["rate"]} if found["lost"] <= 0.001 else {}
+    return {
+        "datagrams": found["rate"] if found["lost"] <= LOSSLESS else 0.0,
+        "window": found["window"],
+    }
 
 
 @contextlib.contextmanager
-def load(arm: Contender) -> Iterator[None]:
-    """One TCP stream from home that is running; it is ended afterwards."""
+def load(arm: Contender) -> Iterator[Callable[[], int]]:
+    """One TCP stream from home that is running, and what asks how many bytes it brought."""
     client = arm.net["client"]
     words = ["--port", str(LOAD), "--reverse", "--time", "60"]
     running = client.start(["iperf3", "--client", arm.to, *words])
-    # Two connections, control and data, and bytes on the second.
     sockets = f"ss -Htni state established dport = :{LOAD}"
-    eventually(lambda: flowing(client.run(sockets)), f"a load on {arm.name}")
+
+    def brought() -> int:
+        return received(client.run(sockets))
+
     try:
-        yield
+        eventually(lambda: brought() > MUCH, f"a load on {arm.name}")
+        yield brought
     finally:
         running.terminate()
         running.wait(timeout=30)
         client.started.remove(running)
 
 
-def flowing(sockets: str) -> bool:
-    """Whether a socket has received much."""
-    words = sockets.split()
-    return any(int(w.partition(":")[2]) > 10**5 for w in words if w.startswith("bytes_received:"))
+def received(sockets: str) -> int:
+    """The most bytes that a socket has received: of two, control and data, the data's."""
+    words = [w.partition(":") for w in sockets.split()]
+    return max((int(n) for what, _, n in words if what == "bytes_received"), default=0)
 
 
 def trips(arm: Contender, effort: Effort) -> Values:
-    """Idle, and under load."""
-    idle = arm.call("trips", effort.trips, effort.seconds)
-    with load(arm):
-        busy = arm.call("trips", effort.trips, effort.seconds)
-    return {
-        "trip": idle["median"],
-        "trip99": idle["p99"],
-        "loaded": busy["median"],
-        "loaded99": busy["p99"],
-    }
+    """Idle."""
+    found = arm.call("trips", effort.trips, effort.seconds)
+    return {"trip": found["median"], "trip99": found["p99"]}
+
+
+def loaded(arm: Contender, effort: Effort) -> Values:
+    """Under a load that flows from before the first round trip to after the last."""
+    with load(arm) as brought:
+        time.sleep(effort.settle)  # past its slow start, until its queues are what they will be
+        start, before = time.monotonic(), brought()
+        found = arm.call("paced", EVERY, effort.loaded)
+        took, after = time.monotonic() - start, brought()
+        eventually(lambda: brought() > after, f"the load on {arm.name} still flows", within=2)
+    rate = (after - before) * 8 / 1e6 / took
+    return {"loaded": found["median"], "loaded99": found["p99"], "loading": rate}
 
 
 def opens(arm: Contender, effort: Effort) -> Values:
     """One by one, and many at a time."""
     return {
-        "opens": arm.call("opens", 1, effort.seconds / 2),
-        "opens16": arm.call("opens", 16, effort.seconds / 2),
+        "opens": arm.call("opens", 1, effort.opens),
+        "opens16": arm.call("opens", 16, effort.opens),
     }
 
 
@@ -173,7 +195,7 @@ def memory(arm: Contender) -> float:
 
 
 def cpu(arm: Contender, effort: Effort) -> Values:
-    """One stream from home: its rate, CPU seconds a gigabyte, memory of the relay's processes."""
+    """One stream from home: CPU seconds a gigabyte, and memory of the relay's processes."""
     pids = {host: arm.daemons(host) for host in ("relay", "home")}
     start, before = time.monotonic(), machine_busy()
     time.sleep(effort.seconds / 2)  # at rest, which is what is measured
@@ -185,8 +207,7 @@ def cpu(arm: Contender, effort: Effort) -> Values:
     found = {host: (process_busy(pids[host]) - own[host]) / gigabytes for host in pids}
     if rest < QUIET * (os.cpu_count() or 1):
         found["machine"] = (machine_busy() - before - rest * took) / gigabytes
-    rate = float(end["sum_received"]["bits_per_second"]) / 1e6
-    return {**found, "down": rate, "memory": memory(arm)}
+    return {**found, "memory": memory(arm)}
 
 
 EACH: dict[str, Callable[[Contender, Effort], Values]] = {
@@ -194,6 +215,7 @@ EACH: dict[str, Callable[[Contender, Effort], Values]] = {
     "tcp": tcp,
     "udp": udp,
     "trips": trips,
+    "loaded": loaded,
     "opens": opens,
 }
 
@@ -225,8 +247,8 @@ def through(
     """What a change does to an open connection; afterwards new ones are answered at ``port``."""
     with talking(arm, "trickle") as caller:
         hear(caller, "flowing")
-        change()
         start = time.monotonic()
+        change()
         try:
             eventually(lambda: arm.call("who", port=port), f"{arm.name} at {port}", within)
         except AssertionError:
@@ -281,4 +303,6 @@ def added(arm: Contender) -> dict[str, Any]:
 
 def restarted(arm: Contender) -> dict[str, Any]:
     """An open connection while the relay's side is restarted, which needs minutes for some."""
+    if arm.restart is None:
+        return {}
     return {"restarts": arm.restarts, "restarted": through(arm, arm.restart, PING, within=240)}

@@ -26,7 +26,7 @@ from .progress import say
 
 HERE = Path(__file__).resolve().parent
 LDFLAGS = "-s -w"
-# Not --locked: with the versions of 2023 it does not compile with a Rust of today.
+# Not --locked: its lock file of 2023 has `time` 0.3.29, which no Rust since 1.80 compiles.
 CARGO = ("--no-default-features", "--features", "server,client,noise,hot-reload")
 PROGRAMS = {"frp": ("frps", "frpc"), "rathole": ("rathole",), "chisel": ("chisel",)}
 VERSIONS = {"frp": "0.65.0", "rathole": "0.5.0", "chisel": "1.11.3"}

@@ -21,9 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .judged import Result, values
 from .measures import MEASURES
 from .pictures import STYLE, save
-from .report import Result, read, values, where
+from .report import read, where
 
 OURS, LIMIT, OTHERS = "#0b6e4f", "#8a8f98", "#4a6fa5"
 INK = "#1f2328"
@@ -69,9 +70,14 @@ def bars(axes: Axes, rounds: list[Result], arms: list[str], key: str) -> None:
     axes.set_title(f"{measure.title}\n{measure.unit}, {sense}", fontsize=9, loc="left")
 
 
+def drawn(result: Result) -> list[str]:
+    """All arms but the floor, beside which the others' bars would all be short."""
+    return [arm for arm in result["arms"] if arm != "wire"]
+
+
 def overview(result: Result) -> Figure:
     """A panel for each of the measures that matter most."""
-    rounds, arms = result["rounds"], result["arms"]
+    rounds, arms = result["rounds"], drawn(result)
     shown = [key for key in SHOWN if any(values(rounds, arm, key) for arm in arms)]
     high = (len(shown) + 1) // 2
     figure, panels = pyplot.subplots(high, 2, figsize=(9, 2.7 * high), layout="constrained")
@@ -92,7 +98,7 @@ def lines(result: Result) -> Figure:
     )
     for row, line in zip(panels, measured, strict=True):
         for axes, key in zip(row, keys, strict=True):
-            bars(axes, line["rounds"], result["arms"], key)
+            bars(axes, line["rounds"], drawn(result), key)
             name = f"{line['delay']} ms, {line['loss']:g} % loss"
             title = f"{name}: {MEASURES[key].title}\n{MEASURES[key].unit}, more is better"
             axes.set_title(title, fontsize=9, loc="left")

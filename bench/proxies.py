@@ -2,7 +2,7 @@
 
 What they carry is encrypted, as the tunnel is: frp with TLS (its default), rathole with noise,
 chisel with the SSH inside it, OpenSSH with its own. All else is at its default. Their settings lie
-in each host's own /run; who may dial is told by a token or a key where the program has one for it.
+in each host's own /run; who may dial is told by a token, a password or a key.
 A port is added in the way that disturbs least: frp and rathole read their settings anew, chisel
 gets a second client beside the first, OpenSSH is asked over its control socket.
 """
@@ -25,12 +25,15 @@ from tests.waiting import eventually
 from .arms import LOAD, PING
 from .contender import FORWARDS, MORE, Contender
 from .line import way
-from .peers import VERSIONS, Peers
+from .origins import version
+from .peers import Peers
 
 HERE = "127.0.0.1"  # where the proxies' clients find the services at home
 BASE = (("load", "tcp", LOAD, LOAD), ("echo", "tcp", PING, PING), ("datagrams", "udp", PING, PING))
 ONE_MORE = ("more", "tcp", MORE, PING)
 Port = tuple[str, str, int, int]  # a name, the protocol, the relay's port and home's
+# Without a session, as by `ssh -N`, sshd leaves Nagle's delay on: 25 connections a second.
+IDLE = ["exec", "sleep", "infinity"]
 CONTROL = 7000  # where the programs on the relay listen for home
 
 
@@ -50,7 +53,7 @@ class Daemon:
 
 def arm(name: str, lab: Lab, **other: Any) -> Contender:
     """An arm that is a program; what is not said is as in most of them."""
-    given: dict[str, Any] = {"to": RELAY, "at": HERE, "version": VERSIONS.get(name, "")}
+    given: dict[str, Any] = {"to": RELAY, "at": HERE}
     return Contender(name=name, lab=lab, **(given | other))
 
 
@@ -91,6 +94,7 @@ def frp(env: dict[str, str], peers: Peers) -> Iterator[Contender]:
         yield arm(
             "frp",
             lab,
+            version=version(peers.programs["frps"]),
             adds="`frpc reload` at home",
             add_port=add_port,
             restarts="`frps`",
@@ -136,6 +140,7 @@ def rathole(env: dict[str, str], peers: Peers) -> Iterator[Contender]:
         yield arm(
             "rathole",
             lab,
+            version=version(peers.programs["rathole"]),
             adds="its settings are read anew, on both sides",
             add_port=lambda: lay((*BASE, ONE_MORE)),
             restarts="`rathole` on the relay",
@@ -143,24 +148,36 @@ def rathole(env: dict[str, str], peers: Peers) -> Iterator[Contender]:
         )
 
 
+# A command with its password in the environment, as chisel takes it, and what it says in a file.
+KNOWN = ["sh", "-c", 'AUTH=$(cat /run/auth) exec "$@" 2>/run/said', "sh"]
+
+
 @contextlib.contextmanager
 def chisel(env: dict[str, str], peers: Peers) -> Iterator[Contender]:
-    """SSH over a WebSocket, as by default."""
+    """SSH over a WebSocket, as by default; a password, and the server's key pinned."""
     with way(env) as net:
         lab = make(net, forwards=FORWARDS)
         program = str(peers.programs["chisel"])
+        net["relay"].run([program, "server", "--keygen", "/run/key"])
         words = [program, "server", "--host", RELAY, "--port", str(CONTROL), "--reverse"]
-        server = Daemon(net["relay"], words)
+        password = f"home:{secrets.token_hex()}"
+        for host in ("relay", "home"):
+            net[host].write("/run/auth", password)
+        server = Daemon(net["relay"], [*KNOWN, *words, "--keyfile", "/run/key"])
         listening(lab, CONTROL)
+        said = net["relay"].run("cat /run/said").split()
+        trusted = ["--fingerprint", said[said.index("Fingerprint") + 1]]
 
         def client(*ports: Port) -> None:
             remotes = [f"R:0.0.0.0:{port}:{HERE}:{to}/{kind}" for _, kind, port, to in ports]
-            net["home"].start([program, "client", f"http://{RELAY}:{CONTROL}", *remotes])
+            to = [*trusted, f"http://{RELAY}:{CONTROL}"]
+            net["home"].start([*KNOWN, program, "client", *to, *remotes])
 
         client(*BASE)
         yield arm(
             "chisel",
             lab,
+            version=version(peers.programs["chisel"]),
             adds="a second client at home",
             add_port=lambda: client(ONE_MORE),
             restarts="`chisel` on the relay",
@@ -210,15 +227,15 @@ def ssh(env: dict[str, str]) -> Iterator[Contender]:
             ]
 
         said = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        net["home"].start(["ssh", "-N", "-M", *said, *remotes(*BASE), *to])
+        net["home"].start(["ssh", "-T", "-M", *said, *remotes(*BASE), *to, *IDLE])
         add_port: Callable[[], object] = lambda: net["home"].run(  # noqa: E731
             ["ssh", "-O", "forward", *remotes(ONE_MORE), *to]
         )
-        version = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
+        said_of = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
         yield arm(
             "ssh",
             lab,
-            version=version.split(",")[0],
+            version=said_of.split(",")[0],
             adds="`ssh -O forward` at home",
             add_port=add_port,
             restarts="`sshd`, whose sessions live on",

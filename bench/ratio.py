@@ -19,6 +19,7 @@ class Ratio:
     mean: float
     low: float
     high: float
+    count: int = 0  # pairs
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
@@ -39,4 +40,4 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
     draw = random.Random(SEED)  # noqa: S311 - statistics, not secrets
     means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(RESAMPLES))
     low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
-    return Ratio(math.exp(statistics.fmean(logs)), math.exp(low), math.exp(high))
+    return Ratio(math.exp(statistics.fmean(logs)), math.exp(low), math.exp(high), len(logs))

@@ -10,76 +10,54 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.table import markdown, put
 
+from .judged import (
+    ON_A_LINE,
+    TITLES,
+    Result,
+    better,
+    fewer,
+    line_name,
+    number,
+    targets,
+    title,
+    values,
+)
 from .measures import MEASURES
-from .ratio import Ratio, ratio
 
-Result = dict[str, Any]
-TITLES = {
-    "bare": "bare tunnel, the limit",
-    "relay": "relay, transparent",
-    "masquerade": "relay, masquerade",
-    "article": "article's rules, repaired",
-    "frp": "frp 0.65.0",
-    "rathole": "rathole 0.5.0",
-    "chisel": "chisel 1.11.3",
-    "ssh": "`ssh -R`",
-}
-PROXIES = ("frp", "rathole", "chisel", "ssh")
 GROUPS = (
     ("down", "down16", "up", "datagrams"),
-    ("opens", "opens16", "trip", "trip99", "loaded", "loaded99"),
+    ("opens", "opens16", "trip", "trip99", "loaded", "loaded99", "loading"),
     ("machine", "relay", "home", "memory"),
 )
-ON_A_LINE = ("down", "down16", "opens16", "trip")
-TARGETS = (  # with the kernel's WireGuard, of the relay to the best proxy
-    ("down", 1.8),
-    ("up", 1.8),
-    ("opens", 2.0),
-    ("opens16", 2.0),
-    ("trip", 1.0),
-)
+OF_PROCESSES = ("relay", "home", "memory")
+TUNNELS = ("bare", "relay", "masquerade", "article")
 
 
-def values(rounds: Sequence[Result], arm: str, key: str) -> list[float]:
-    """An arm's values of a measure, without the rounds where it had none."""
-    return [r[arm][key] for r in rounds if key in r.get(arm, {})]
-
-
-def pairs(rounds: Sequence[Result], ours: str, theirs: str, key: str) -> Ratio | None:
-    """Ours to theirs, over the rounds that have both."""
-    both = [r for r in rounds if key in r.get(ours, {}) and key in r.get(theirs, {})]
-    found = [(r[ours][key], r[theirs][key]) for r in both if r[ours][key] > 0 < r[theirs][key]]
-    return ratio(*zip(*found, strict=True)) if found else None
-
-
-def number(value: float, digits: int = 0) -> str:
-    """With enough digits to tell small ones apart."""
-    return f"{value:,.{digits}f}" if digits or value >= 100 else f"{value:.3g}"
-
-
-def cell(found: Sequence[float], key: str) -> str:
+def cell(rounds: Sequence[Result], arm: str, key: str) -> str:
     """The median and its spread."""
+    found = values(rounds, arm, key)
     if not found:
         return "none" if key == "datagrams" else "not measured"
     digits = MEASURES[key].digits
     middle, low, high = (
         number(v, digits) for v in (statistics.median(found), min(found), max(found))
     )
-    return f"{middle} ({low} to {high})"
+    windows = sorted(set(values(rounds, arm, "window"))) if key == "datagrams" else []
+    wide = f"; {' or '.join(f'{w:g}' for w in windows)} under way" if windows else ""
+    return f"{middle} ({low} to {high}{wide}){fewer(len(found), len(rounds))}"
 
 
-def best(rounds: Sequence[Result], key: str, arms: Iterable[str] = PROXIES) -> str:
-    """The arm with the best median; empty where none was measured."""
-    medians = {arm: statistics.median(v) for arm in arms if (v := values(rounds, arm, key))}
-    choose = max if MEASURES[key].more else min
-    return choose(medians, key=lambda arm: medians[arm], default="")
+def without_process(result: Result, arm: str) -> str:
+    """Who carries an arm that has no process; empty where it has some."""
+    if arm == "wire":
+        return "no process"
+    return "in the kernel" if arm in TUNNELS and result["wireguard"] == "kernel" else ""
 
 
 def where(result: Result) -> str:
@@ -90,35 +68,70 @@ def where(result: Result) -> str:
 
 def head(result: Result) -> str:
     """What it ran on, and how long."""
-    on, load = result["machine"], result["load"]
+    on = result["machine"]
     text = (
-        f"{result['date']}, {where(result)}: Linux {on['kernel']}, {on['cpus']} x {on['cpu']},"
-        f" load {load['before']:.1f} to {load['after']:.1f}, {len(result['rounds'])} rounds,"
-        f" all in {result['seconds']} s. iperf3 {on['iperf3']}, Python {on['python']}."
+        f"{result['date']}, {where(result)}: Linux {on['kernel']}, {cpus(on)},"
+        f" {busy(result['load'])}, {len(result['rounds'])} rounds, all in {result['seconds']} s."
+        f" iperf3 {on['iperf3']}, Python {on['python']}{made(result)}."
     )
+    if result.get("cut short"):
+        text += " **Cut short**: its time was over before all rounds were done."
+    if host := result.get("host"):
+        text += f" The VM's host: {cpus(host)}, {busy(host['load'])}."
     for arm, why in result["missing"].items():
         text += f" **Missing: {TITLES[arm]}** ({why})."
     for arm, faults in result["faults"].items():
         for what, why in faults.items():
-            text += f" {TITLES[arm]} failed in `{what}`: {why.partition(', last seen')[0]}."
+            said = why.partition(", last seen")[0]
+            text += f" {title(result, arm)} failed in `{what}`: {said}."
     return text
+
+
+def cpus(on: Result) -> str:
+    """A machine's CPUs, and whether they have what makes ciphers fast."""
+    flags = f" (flags: {', '.join(on['flags']) or 'neither aes nor avx2'})" if "flags" in on else ""
+    return f"{on['cpus']} x {on['cpu']}{flags}"
+
+
+def busy(load: Result) -> str:
+    """A machine's load, from the start to the end."""
+    return f"load {load['before']:.1f} to {load['after']:.1f}"
+
+
+def made(result: Result) -> str:
+    """What it was made with, as far as the result says."""
+    found = [f"TCP {result['machine'].get('congestion', '')}".strip()]
+    found += [result.get("versions", {}).get("ssh", "")]
+    found += [f"{name} ({who})" for name, who in result.get("built", {}).items()]
+    if result.get("commit"):
+        at, _, changed = result["commit"].partition("-")
+        found.append(f"this project at {at[:12]}{' and changed since' if changed else ''}")
+    return "".join(f", {word}" for word in found if word not in ("", "TCP"))
 
 
 def measured(result: Result, keys: Sequence[str], rounds: Sequence[Result]) -> list[str]:
     """Arms down, measures across: the median and its spread."""
     keys = [key for key in keys if any(values(rounds, arm, key) for arm in result["arms"])]
     heads = ["", *(f"{MEASURES[key].title}, {MEASURES[key].unit}" for key in keys)]
-    rows = [
-        [TITLES[arm], *(cell(values(rounds, arm, key), key) for key in keys)]
-        for arm in result["arms"]
-    ]
+
+    def shown(arm: str, key: str) -> str:
+        carried = without_process(result, arm) if key in OF_PROCESSES else ""
+        return carried or cell(rounds, arm, key)
+
+    rows = [[title(result, arm), *(shown(arm, key) for key in keys)] for arm in result["arms"]]
     return markdown(heads, rows)
 
 
-def kept(change: Result | None) -> str:
+def changed(result: Result, arm: str, change: str, how: str) -> str:
+    """What a change did to an open connection, and how it was made."""
+    seen = result["once"].get(arm) or {}
+    if change in seen:
+        return f"{kept(seen[change])}; {seen[how]}"
+    return "failed" if change in result["faults"].get(arm, {}) else "not measured"
+
+
+def kept(change: Result) -> str:
     """What became of an open connection."""
-    if not change:
-        return "not measured"
     if change["kept"]:
         return f"kept, silent for {change['silence']:.1f} s"
     return f"cut; new ones after {change['back']:.0f} s"
@@ -131,17 +144,18 @@ def singly(result: Result) -> list[str]:
         seen = result["once"].get(arm) or {}
         held = seen.get("held")
         names = seen.get("processes", [])
+        carried = without_process(result, arm)
         rows.append(
             [
-                TITLES[arm],
+                title(result, arm),
                 seen.get("sees", "?"),
                 ", ".join(f"`{name}`" for name in names) or "none",
                 f"{held['answered']} of {held['asked']}, opened in {held['seconds']:.1f} s"
                 if held
                 else "?",
-                f"{held['memory'][0]} to {held['memory'][1]} MiB" if held else "?",
-                f"{kept(seen['added'])} ({seen['adds']})" if "added" in seen else "not measured",
-                f"{kept(seen.get('restarted'))}; {seen.get('restarts', '')}",
+                carried or (f"{held['memory'][0]} to {held['memory'][1]} MiB" if held else "?"),
+                changed(result, arm, "added", "adds"),
+                changed(result, arm, "restarted", "restarts"),
             ]
         )
     if not any("restarted" in (result["once"].get(arm) or {}) for arm in result["arms"]):
@@ -163,61 +177,13 @@ def lines(result: Result) -> list[str]:
     found: list[str] = []
     measured_on = [line for line in result["lines"] if line["rounds"]]
     for key in ON_A_LINE if measured_on else ():
-        names = [
-            f"{line['delay']} ms, {line['loss']:g} % ({len(line['rounds'])} rounds)"
-            for line in measured_on
-        ]
+        names = [f"{line_name(line)} ({len(line['rounds'])} rounds)" for line in measured_on]
         rows = [
-            [TITLES[arm], *(cell(values(line["rounds"], arm, key), key) for line in measured_on)]
+            [title(result, arm), *(cell(line["rounds"], arm, key) for line in measured_on)]
             for arm in result["arms"]
         ]
         found += ["", *markdown([f"{MEASURES[key].title}, {MEASURES[key].unit}", *names], rows)]
     return found[1:]
-
-
-def targets(result: Result) -> list[str]:
-    """The relay to the best proxy, and what is wanted of it with the kernel's WireGuard."""
-    rows, judged = [], result["wireguard"] == "kernel"
-    for key, target in TARGETS:
-        proxy, more = best(result["rounds"], key), MEASURES[key].more
-        found = pairs(result["rounds"], "relay", proxy, key)
-        if found is None:
-            continue
-        rows.append(
-            [
-                MEASURES[key].title,
-                TITLES[proxy],
-                str(found),
-                f"at {'least' if more else 'most'} {target:g}",
-                found.verdict(target, more_is_better=more),
-            ]
-        )
-    names = (result["once"].get("relay") or {}).get("processes")
-    if names is not None:
-        held = ", ".join(names) or "none"
-        rows.append(["processes on the relay", "", held, "none", "missed" if names else "met"])
-    heads = ["", "best proxy", "relay to it (95 % CI)", "target", ""]
-    return markdown(heads, rows) if judged else markdown(heads[:3], [row[:3] for row in rows])
-
-
-def better(result: Result) -> list[str]:
-    """Where a peer is better than the relay, by the whole interval: the worst first."""
-    rows = []
-    for key, measure in MEASURES.items():
-        for peer in (*PROXIES, "article"):
-            found = pairs(result["rounds"], "relay", peer, key)
-            if found is None or found.verdict(1.0, more_is_better=measure.more) != "missed":
-                continue
-            ours, theirs = (
-                statistics.median(values(result["rounds"], arm, key)) for arm in ("relay", peer)
-            )
-            shown = [f"{number(v, measure.digits)} {measure.unit}" for v in (theirs, ours)]
-            factor = 1 / found.mean if measure.more else found.mean
-            rows.append((factor, [measure.title, TITLES[peer], *shown, f"{factor:.2f}"]))
-    rows.sort(key=lambda row: -row[0])
-    if not rows:
-        return ["In no measure, by the whole 95 % interval."]
-    return markdown(["", "peer", "it", "relay", "times as good"], [row for _, row in rows])
 
 
 def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:

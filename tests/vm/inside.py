@@ -82,12 +82,13 @@ class Inside:
 
 
 @contextmanager
-def booted(folder: Path) -> Iterator[Inside]:
+def booted(folder: Path, cpu: str = "") -> Iterator[Inside]:
     """A VM with this checkout in it and WireGuard in its kernel; it is gone afterwards."""
     vm = Inside(folder / "lab")
     vm.call("reserve", vm.name)
     try:
-        vm.call("start", vm.name, "--variant", "net", stdin=USER_DATA)
+        words = ("--variant", "net", "--cpu", cpu)
+        vm.call("start", vm.name, *words, stdin=USER_DATA)
         unpack = f"mkdir -p {THERE} && tar -xzf - -C {THERE}"
         vm.call("exec", "--stdin", vm.name, "--", "sh", "-c", unpack, stdin=packed())
         vm.run("modprobe wireguard")  # absent, the tests would take the userspace one
