@@ -177,6 +177,13 @@ class Adopted:
             caller.send(b"who am I?")
             return caller.recv(2048).decode().strip()
 
+    def hears(self) -> bool:
+        """Whether UDP 5353 answers."""
+        try:
+            return "hello" in self.datagram()
+        except OSError:
+            return False
+
     def answers(self, port: int) -> bool:
         try:
             return "hello" in self.page(port)

@@ -156,6 +156,7 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
             eventually(lambda: machine.answers(port), f"{name}: {column}: its port", within=60)
         if forwarded:
             eventually(lambda: machine.answers(80), f"{name}: {column}: the page", within=150)
+            eventually(machine.hears, f"{name}: {column}: the datagram", within=60)
         cells[column] = WORKS
 
     machine.install(neighbour.packages)
@@ -174,6 +175,7 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
             works(column)
         machine.run("nft delete table ip cgnat-relay")
         assert not machine.answers(80), "the off-case: it is our rules that forward"
+        assert not machine.hears(), "the same"
         machine.run("/usr/local/lib/cgnat-relay/restore all")
         machine.stack.lab("reset", NAME)
         eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
