@@ -6,8 +6,13 @@ STATE = "/etc/wireguard/cgnat-relay"
 # All of standard input is here before the lock is taken, so that a connection that hangs keeps
 # nobody out. It is unpacked in memory, at one place that the next run clears, for it holds keys.
 _UNPACK = 'printf %s "$data" | base64 -d | tar -xzf - -C $new'
+# The one who had the lock may have taken it away, and then it keeps nobody out.
+_LOCK = (
+    "until exec 9>/run/cgnat-relay.lock; flock 9; [ /proc/self/fd/9 -ef /run/cgnat-relay.lock ];"
+    " do :; done"
+)
 _ALONE = (
-    "umask 077; data=$(cat); exec 9>/run/cgnat-relay.lock; flock 9; new=/run/cgnat-relay;"
+    "umask 077; data=$(cat); " + _LOCK + "; new=/run/cgnat-relay;"
     " rm -rf $new && mkdir $new && " + _UNPACK + " && {}; code=$?; rm -rf $new; exit $code"
 )
 # Beside a run that may last, so without its lock.

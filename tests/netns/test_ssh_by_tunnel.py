@@ -27,6 +27,7 @@ FORWARDS = ["91:8081/tcp"]
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
 "stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
+"-q enable cgnat-relay-recover.service") ;;
 "start cgnat-relay-firewall.service") /usr/local/lib/cgnat-relay/firewall up ;;
 *) exit 1 ;;
 esac

@@ -56,6 +56,29 @@ def ours(bare: Adopted, before: list[str], watch: ProcessWatch) -> Adopted:
     return bare
 
 
+@MATRIX
+def test_a_first_change_that_is_cut_by_power_leaves_nothing(
+    bare: Adopted, before: list[str]
+) -> None:
+    bare.configure()
+    cut = threading.Thread(
+        target=lambda: (
+            bare.run(f"timeout 500 sh -c '{WAIT_FOR_TOKEN}'; sync"),
+            bare.stack.lab("reset", NAME),
+        )
+    )
+    cut.start()
+    said = bare.up(check=False)
+    cut.join()
+    assert "exit status 0" not in said
+    assert "Traceback" not in said
+    state = UNFINISHED.rpartition("/")[0]
+    eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=BOOT)
+    failed = "systemctl list-units --failed --plain --no-legend 'cgnat-relay-*'"
+    assert bare.run(failed) == ""
+    bare.same(before)
+
+
 def test_without_a_host_key_it_is_shown_and_nothing_is_done(
     bare: Adopted, before: list[str]
 ) -> None:

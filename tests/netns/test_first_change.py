@@ -1,0 +1,240 @@
+"""The first change of a machine that had no relay, cut short anywhere: all of it, or nothing.
+
+systemd, apt and dpkg are stand-ins (``untouched``); files, rules and kernel settings are real.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from operate import remote
+
+from ..waiting import eventually
+from . import living, untouched
+from .conftest import Lab
+from .living import BIN, FINE, STATE, confirm, run, time_is_up, timers
+from .untouched import adopting, holds
+
+# Ends the whole group of processes at the command whose number is $4, in whatever shell it runs:
+# each adds a byte.
+KILLED = f"""
+set -T
+: >{BIN}/steps
+last=$4
+trap 'printf . >>{BIN}/steps
+	read -r -d "" step <{BIN}/steps || :
+	if [ "${{#step}}" -ge "$last" ]; then kill -9 0; fi' DEBUG
+. /run/new/apply
+"""
+STEPS = range(1, 3000, int(os.environ.get("CUT_SHORT_EVERY", "11")))
+# What is there before anything of the machine's own is changed, and a little after all is undone.
+BEGUN = (STATE,)  # and STATE.new, STATE.over
+RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
+GUARD = "cgnat-relay-recover.service"
+# What stays after a reboot until the timer comes: packages, and what takes them back. Settings and
+# what is in /run are the memory's, which is lost.
+PACKAGES = ("conntrack", "iptables", "nftables", "wireguard-tools")
+WAITS = (
+    *(STATE, f"/etc/systemd/system/{GUARD} ", f"{untouched.WANTS}/{GUARD} "),
+    *(*PACKAGES, "/run/cgnat-relay", "/proc/sys/", "no /proc/sys/"),
+)
+
+
+@pytest.fixture(scope="module")
+def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
+    with untouched.machine(wg_env) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def before(lab: Lab) -> list[str]:
+    return holds(lab)
+
+
+def lay(lab: Lab, check: str = FINE) -> None:
+    living.lay(lab, adopting(lab), check)
+    untouched.stand_in(lab)
+
+
+def kill(lab: Lab, step: int) -> bool:
+    """Whether the run had not come to its end by then."""
+    lay(lab)
+    lab.net["relay"].write(f"{BIN}/killed", KILLED)
+    said = run(lab, f"setsid -w bash {BIN}/killed bring /run/new wg0 {step} || echo $?", False)
+    return said.endswith("137\n")
+
+
+def left(lab: Lab, before: list[str]) -> list[str]:
+    """What there is that was not there, or is no more."""
+    now = holds(lab)
+    return [x for x in now if x not in before] + [f"no {x}" for x in before if x not in now]
+
+
+def only_begun(found: list[str]) -> bool:
+    return all(line.split()[0].startswith(BEGUN) for line in found)
+
+
+def brought(lab: Lab) -> None:
+    """The next run, confirmed."""
+    lay(lab)
+    said = run(lab, living.APPLY).splitlines()[-1]
+    assert said.startswith("unconfirmed ")
+    confirm(lab, said.split()[1])
+    assert "udp . 80 :" in lab.net["relay"].run("nft list table ip cgnat-relay")
+    assert lab.net["relay"].run("wg show wg0 peers").strip()
+    assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*' -o -name fresh") == ""
+
+
+def gone(lab: Lab) -> None:
+    """As ``pulumi destroy``."""
+    lay(lab)
+    run(lab, "sh /run/new/undo all wg0")
+
+
+def power_cut(lab: Lab) -> None:
+    """What is loaded is gone, and so are timers."""
+    relay = lab.net["relay"]
+    relay.run("nft flush ruleset")
+    relay.run("ip link delete wg0", check=False)
+    relay.write(f"{BIN}/timers", "")
+
+
+def cut_short(lab: Lab, before: list[str], first: int) -> Iterator[int]:
+    """Each third of the steps, from one on; nothing is there before, and all must be gone after."""
+    kills = changed = 0
+    for step in STEPS[first::3]:
+        assert left(lab, before) == []
+        if not kill(lab, step):
+            break
+        kills += 1
+        changed += not only_begun(left(lab, before))
+        yield step
+    else:
+        raise AssertionError("it never came to its end")
+    print(f"{kills} kills, {changed} of them left something")
+    assert changed > 5, "few kills came after a change"
+    gone(lab)
+
+
+def test_the_timer_undoes_all_of_it(lab: Lab, before: list[str]) -> None:
+    for step in cut_short(lab, before, 0):
+        found = left(lab, before)
+        if not timers(lab):
+            assert only_begun(found), f"changed before the timer was set, at step {step}: {found}"
+        time_is_up(lab)
+        found = left(lab, before)
+        if found:
+            assert not timers(lab), (step, found)
+            assert only_begun(found), (step, found)
+            gone(lab)
+
+
+def test_after_a_reboot_nothing_runs_and_the_timer_undoes_the_rest(
+    lab: Lab, before: list[str]
+) -> None:
+    for step in cut_short(lab, before, 1):
+        enabled = lab.net["relay"].run(f"ls {untouched.WANTS}").split()
+        power_cut(lab)
+        if GUARD not in enabled:
+            # Cut in its first moment: lists of ours may be there, and the unit, not enabled yet.
+            found = [
+                x for x in left(lab, before) if not x.startswith(f"/etc/systemd/system/{GUARD}")
+            ]
+            assert only_begun(found), f"nothing takes it back at boot, at step {step}: {found}"
+            gone(lab)
+            continue
+        run(lab, RECOVER)
+        found = [x for x in left(lab, before) if not x.startswith(WAITS)]
+        assert found == [], f"at step {step}"
+        time_is_up(lab)
+        assert left(lab, before) == [], f"at step {step}"
+
+
+def test_one_that_does_not_work_is_undone_at_once(lab: Lab, before: list[str]) -> None:
+    lay(lab, living.BROKEN)
+    with pytest.raises(AssertionError, match="all that was done there has been undone"):
+        run(lab, living.APPLY)
+    assert left(lab, before) == []
+    brought(lab)  # the off-case
+    assert len(left(lab, before)) > 20
+    gone(lab)
+
+
+def test_one_that_nobody_confirms_is_undone(lab: Lab, before: list[str]) -> None:
+    lay(lab)
+    token = run(lab, living.APPLY).split()[-1]
+    time_is_up(lab)
+    assert left(lab, before) == []
+    with pytest.raises(AssertionError, match="not confirmed in time"):
+        confirm(lab, token)
+
+
+def test_what_cannot_be_undone_yet_is_tried_again(lab: Lab, before: list[str]) -> None:
+    """apt is locked meanwhile: nothing of ours runs, and nobody can confirm it any more."""
+    lay(lab)
+    token = run(lab, living.APPLY).split()[-1]
+    run(lab, f"touch {BIN}/locked; echo 0 >{STATE}/unfinished/deadline")
+    (first, *_) = timers(lab)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="Could not get lock"):
+            run(lab, first)
+        found = [x for x in left(lab, before) if not x.startswith(WAITS)]
+        assert found == [], "all but packages"
+    with pytest.raises(AssertionError, match="not confirmed in time"):
+        confirm(lab, token)
+    run(lab, f"rm {BIN}/locked")
+    run(lab, first)
+    assert left(lab, before) == []
+
+
+def test_a_plan_that_was_taken_back_at_boot_cannot_be_confirmed(
+    lab: Lab, before: list[str]
+) -> None:
+    lay(lab)
+    token = run(lab, living.APPLY).split()[-1]
+    run(lab, RECOVER)
+    with pytest.raises(AssertionError, match="not confirmed in time"):
+        confirm(lab, token)
+    time_is_up(lab)
+    assert left(lab, before) == []
+
+
+def test_a_lock_that_was_taken_away_is_taken_anew(lab: Lab) -> None:
+    """Undo takes it away: who had waited for it would else keep nobody out."""
+    relay = lab.net["relay"]
+    lock = "/run/cgnat-relay.lock"
+    holder = subprocess.Popen(
+        relay.argv(["sh", "-c", f"exec 9>{lock}; flock 9; echo has; read x; rm {lock}"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin
+    assert holder.stdout
+    assert holder.stdout.readline() == "has\n"
+    asked = remote.undo("wg0").replace("sh $new/undo all wg0", f"! flock -n {lock} true")
+    words = ["sh", "-c", asked.replace("base64 -d | tar -xzf - -C $new", ":")]
+    waits = subprocess.Popen(relay.argv(words), stdin=subprocess.DEVNULL)
+    children = Path(f"/proc/{waits.pid}/task/{waits.pid}/children")
+    comm = "/proc/{}/comm"
+    eventually(
+        lambda: [
+            p for p in children.read_text().split() if "flock" in Path(comm.format(p)).read_text()
+        ],
+        "it waits for the lock",
+    )
+    holder.communicate("go\n")
+    assert waits.wait(timeout=30) == 0, "another had it as well"
+    relay.run(f"rm {lock}")
+
+
+def test_the_next_run_finishes_it(lab: Lab, before: list[str]) -> None:
+    for step in cut_short(lab, before, 2):
+        assert step
+        brought(lab)
+        gone(lab)

@@ -1,0 +1,142 @@
+"""A machine in a namespace that has had no relay yet: what it holds, and what stands in for Debian.
+
+Real are its files (under an overlay), its network, rules and kernel settings. Stand-ins: systemd,
+which here links and runs the units of a relay, and apt and dpkg, which here keep a list of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from components.model import Site
+from components.plan import HostPlan, relay_plan
+
+from . import living
+from .conftest import Lab, make
+from .living import BIN
+from .topology import hosts
+
+WANTS = "/etc/systemd/system/multi-user.target.wants"
+PACKAGES = f"{BIN}/packages"
+SYSTEMCTL = f"""#!/bin/sh
+ran() {{
+	case "$1 $2" in
+	"start wg-quick@wg0.service") ip link show wg0 >/dev/null 2>&1 || wg-quick up wg0 ;;
+	"stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
+	"start cgnat-relay-firewall.service") /usr/local/lib/cgnat-relay/firewall up ;;
+	"stop cgnat-relay-firewall.service")
+		[ ! -e /usr/local/lib/cgnat-relay/firewall ] || /usr/local/lib/cgnat-relay/firewall down
+		;;
+	esac
+}}
+if [ "$1" = -q ]; then shift; fi
+verb=$1
+shift
+now=
+if [ "${{1-}}" = --now ]; then now=yes; shift; fi
+case $verb in
+enable) for unit; do ln -sf "../$unit" "{WANTS}/$unit"; done ;;
+disable)
+	for unit; do
+		rm -f "{WANTS}/$unit"
+		if [ -n "$now" ]; then ran stop "$unit"; fi
+	done
+	;;
+start) ran start "$1" ;;
+stop) case $1 in *.timer) : >{BIN}/timers ;; *) ran stop "$1" ;; esac ;;
+is-active | is-enabled) exit 3 ;;
+esac
+"""
+# PACKAGES has a line for each that is installed, NAME NEEDS...
+DPKG_QUERY = f"""#!/bin/sh
+case "$3" in
+'${{db:Status-Status}} ${{Package}}\\n') sed 's/ .*//; s/^/installed /' {PACKAGES} ;;
+*) sed 's/ .*//; s/$/ installed/' {PACKAGES} ;;
+esac
+"""
+APT_GET = f"""#!/bin/sh
+dry=
+while :; do
+	case $1 in
+	-s) dry=yes ;;
+	-o) shift ;;
+	-*) ;;
+	*) break ;;
+	esac
+	shift
+done
+verb=$1
+shift
+case $verb in
+install)
+	for name; do case $name in -*) ;; *) echo "$name" >>{PACKAGES} ;; esac; done
+	sort -u -o {PACKAGES} {PACKAGES}
+	;;
+purge)
+	if [ -e {BIN}/locked ] && [ -z "$dry" ]; then
+		echo "E: Could not get lock /var/lib/dpkg/lock-frontend" >&2
+		exit 100
+	fi
+	for name; do
+		while read -r there needs; do
+			case " $there $needs " in *" $name "*) echo "Purg $there [1]" ;; esac
+		done <{PACKAGES}
+	done | sort -u >{BIN}/goes
+	cat {BIN}/goes
+	if [ -n "$dry" ]; then exit; fi
+	awk 'NR == FNR {{ goes[$2]; next }} !($1 in goes)' {BIN}/goes {PACKAGES} >{BIN}/rest
+	cat {BIN}/rest >{PACKAGES}
+	;;
+esac
+"""
+TOOLS = {
+    "systemctl": SYSTEMCTL,
+    "dpkg-query": DPKG_QUERY,
+    "apt-get": APT_GET,
+    "dpkg": "#!/bin/sh\n",
+}
+HOLDS = f"""
+find /etc /etc/wireguard /usr/local/lib /run/cgnat-relay* -xdev -path {BIN} -prune -o \\
+	-printf '%p %m %y %l\\n' 2>/dev/null | sort -u
+cat {PACKAGES}
+nft list ruleset
+for file in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \\
+	/proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv6/conf/*/accept_ra; do
+	echo "$file $(cat $file)"
+done
+ip -o link show | sed 's/^[0-9]*: //'
+"""
+
+
+@contextmanager
+def machine(env: dict[str, str]) -> Iterator[Lab]:
+    """One of somebody's, with a package of its own."""
+    with hosts("relay", env) as net:
+        lab = make(net)
+        living.own_files(lab)
+        tidy = f"rmdir /etc/cgnat-relay /usr/local/lib/cgnat-relay; mkdir -p {WANTS}"
+        net["relay"].run(["sh", "-c", tidy])
+        stand_in(lab)
+        net["relay"].write(PACKAGES, "base-files\n")
+        yield lab
+
+
+def stand_in(lab: Lab) -> None:
+    """What ``living`` has put there as well is replaced."""
+    living.stand_in(lab)
+    for name, text in TOOLS.items():
+        lab.net["relay"].write(f"{BIN}/{name}", text)
+        lab.net["relay"].run(f"chmod 755 {BIN}/{name}")
+    lab.net["relay"].write(f"{BIN}/timers", "")
+
+
+def adopting(lab: Lab) -> HostPlan:
+    """The whole plan of an adopted machine, with all that it installs."""
+    return relay_plan(replace(lab.settings, site=Site(adopted=True, ssh_port=22)), lab.keys)
+
+
+def holds(lab: Lab) -> list[str]:
+    """All that a relay would leave there."""
+    return living.run(lab, HOLDS).splitlines()
