@@ -89,13 +89,15 @@ def bundle(
 def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
-    adopting = [*_scripts(("preflight",)), _list("terms", found)] if found else []
+    adopting = [*_scripts(("preflight", "foreign")), _list("terms", found)] if found else []
     return _packed([*_scripts(("look", "peers")), *adopting])
 
 
 def observing(probes: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
     """What asks a relay about flows; ``probes`` are lines ``PROTOCOL PORT``."""
-    return _packed([*_scripts(("check", "flows", "observe"), replaced), _list("probes", probes)])
+    return _packed(
+        [*_scripts(("check", "flows", "foreign", "observe"), replaced), _list("probes", probes)]
+    )
 
 
 def _scripts(names: Iterable[str], replaced: Mapping[str, str] | None = None) -> list[File]:

@@ -36,6 +36,16 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True)
+class Drop:
+    """A chain of the owner's own on the relay, at a hook; whether it is ``certain`` to drop."""
+
+    certain: bool
+    hook: str
+    chain: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Relay:
     """What the relay says: see ``cloud-init/host/observe``."""
 
@@ -46,6 +56,12 @@ class Relay:
     dialled: tuple[int, int, int] | None = (
         None  # the tunnel's port; its flows, and those unanswered
     )
+    drops: tuple[Drop, ...] = ()
+
+    def drop(self, hook: str) -> Drop | None:
+        """What may drop at a hook, the certain ones first."""
+        found = sorted((d for d in self.drops if d.hook == hook), key=lambda d: not d.certain)
+        return found[0] if found else None
 
 
 def call(target: Target) -> Answer:
@@ -74,8 +90,12 @@ def read(lines: Sequence[str]) -> Relay:
     ports: set[tuple[str, int]] = set()
     flows: dict[tuple[str, int], tuple[int, int]] = {}
     dialled: tuple[int, int, int] | None = None
+    drops: list[Drop] = []
     for line in lines:
         kind, *words = line.split()
+        if kind == "drops":
+            _, sure, hook, chain, fix = line.split("\t")
+            drops.append(Drop(sure == "certain", hook, chain, fix))
         if kind == "missing":
             missing.append(" ".join(words))
         elif kind == "peer":
@@ -89,7 +109,7 @@ def read(lines: Sequence[str]) -> Relay:
             flows[words[0], int(words[1])] = int(words[2]), int(words[3])
         elif kind == "dialled":
             dialled = int(words[0]), int(words[1]), int(words[2])
-    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled)
+    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled, tuple(drops))
 
 
 def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
@@ -108,7 +128,12 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
         return f"service down: {target.home} refuses port {target.to}; is it started?"
     seen, unanswered = relay.flows.get((target.protocol, target.port), (0, 0))
     if not seen:
-        return "outer firewall: no packet reached the relay; open the port at the provider"
+        # What is dropped on its way leaves no flow behind, wherever that is.
+        drop = relay.drop("forward")
+        if drop and drop.certain:
+            return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
+        told = "outer firewall: no packet reached the relay; open the port at the provider"
+        return f"{told}; or on the relay {drop.chain} drops it: {drop.fix}" if drop else told
     if unanswered:
         return (
             f"return path: {target.home} was asked and did not answer; does it have today's"
@@ -123,9 +148,13 @@ def unheard(relay: Relay) -> str:
         return "is its tunnel up, and does it have this relay's config?"
     port, seen, unanswered = relay.dialled
     if not seen:
+        drop = relay.drop("input")
+        if drop and drop.certain:
+            return f"on the relay {drop.chain} drops what comes to udp/{port}: {drop.fix}"
+        own = f"; or on the relay {drop.chain} drops it: {drop.fix}" if drop else ""
         return (
             f"nothing at all comes to udp/{port}: an outer firewall eats it (open it at the"
-            " provider, and where home is), or home's tunnel is not up"
+            f" provider, and where home is), or home's tunnel is not up{own}"
         )
     if unanswered:
         return (

@@ -66,7 +66,8 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        self.write("/run/look/preflight", (STATIC / "preflight").read_text())
+        for name in ("preflight", "foreign"):
+            self.write(f"/run/look/{name}", (STATIC / name).read_text())
         self.run("chmod -R a+rX /run/look")
 
     def run(self, command: str, check: bool = True) -> str:

@@ -219,11 +219,17 @@ CAUSES = {
     ),
     "return path": ("home", "iptables -I INPUT -p tcp --dport 8081 -j DROP"),
     "outer firewall": ("internet", "iptables -I FORWARD -p tcp --dport 95 -j DROP"),
+    # Of the owner's own: an accept of ours does not undo its drop.
+    "own firewall: on the relay chain f of table inet mine in nft drops it": (
+        "relay",
+        "nft 'add table inet mine; add chain inet mine f"
+        " { type filter hook forward priority 0; policy drop; }'",
+    ),
     "no handshake": ("relay", "wg set wg0 peer KEY remove"),
 }
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.partition(":")[0])
 def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
     """The service is refused by a rule that answers as the kernel does where nobody listens."""
     where, command = CAUSES[cause]
@@ -239,24 +245,44 @@ def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
     finally:
         if "iptables -I" in command:
             host.run(command.replace(" -I ", " -D "))
+        if command.startswith("nft 'add"):
+            host.run("nft delete table inet mine")
         door.operate("bring", carried(wanted))
     assert code == 1
     assert f"tcp/95 to home: {cause}" in said
 
 
-@pytest.mark.parametrize("eaten", [True, False])
+OWN_INPUT = """
+table inet mine {
+	chain i {
+		type filter hook input priority 0; policy drop;
+		ct state established accept
+		tcp dport 2222 accept
+	}
+}
+"""
+EATEN = {
+    "outer": "nothing at all comes to udp/51820: an outer firewall",
+    "own": "on the relay chain i of table inet mine in nft drops what comes to udp/51820",
+    "no": "dials udp/51820 with keys that are",
+}
+
+
+@pytest.mark.parametrize("eaten", EATEN)
 def test_a_firewall_that_eats_udp_is_told_from_a_home_with_other_keys(
-    door: Door, eaten: bool
+    door: Door, eaten: str
 ) -> None:
     lab = door.lab
     wanted = plan(lab, "95:8081/tcp")
     assert door.operate("bring", carried(wanted)).returncode == 0
     rule = "FORWARD -p udp --dport 51820 -j DROP"
-    if eaten:
+    if eaten == "outer":
         lab.net["internet"].run(f"iptables -I {rule}")
+    if eaten == "own":
+        lab.net["relay"].run("nft -f -", stdin=OWN_INPUT)
     lab.net["relay"].run(f"wg set wg0 peer {lab.keys.peers['home'].public} remove")
     lab.net["relay"].run("conntrack -D -p udp --reply-port-src 51820", check=False)
-    told = "nothing at all comes to udp/51820" if eaten else "dials udp/51820 with keys that are"
+    told = EATEN[eaten]
 
     def said() -> str:
         # Home has a session yet: what it sends starts the handshake that nobody answers.
@@ -268,6 +294,8 @@ def test_a_firewall_that_eats_udp_is_told_from_a_home_with_other_keys(
     try:
         assert "no handshake" in eventually(said, told, within=60)
     finally:
-        if eaten:
+        if eaten == "outer":
             lab.net["internet"].run(f"iptables -D {rule}")
+        if eaten == "own":
+            lab.net["relay"].run("nft delete table inet mine")
         door.operate("bring", carried(wanted))

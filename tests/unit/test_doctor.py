@@ -72,6 +72,34 @@ def test_a_home_that_is_not_there_is_told_by_what_comes_to_the_tunnels_port(
     assert told in found
 
 
+FORWARD = "drops\tcertain\tforward\tchain f of table inet mine in nft\tsudo nft insert x"
+INPUT = "drops\tcertain\tinput\tchain i of table inet mine in nft\tsudo nft insert y"
+
+
+def test_a_firewall_of_the_relays_own_is_told_from_an_outer_one() -> None:
+    """Where it is certain; else both are named. Not where a packet has come through."""
+    silent = changed("flow tcp 80 0 0")
+    found = str(diagnose(TARGET, Answer.SILENT, read([*silent, INPUT, FORWARD])))
+    assert found.startswith("own firewall: on the relay chain f of table inet mine in nft drops it")
+    assert "sudo nft insert x" in found
+    perhaps = FORWARD.replace("certain", "perhaps").replace("chain f", "chain g")
+    found = str(diagnose(TARGET, Answer.SILENT, read([*silent, perhaps])))
+    assert found.startswith("outer firewall: ")
+    assert "chain g of table inet mine in nft drops it: sudo nft insert x" in found
+    found = str(diagnose(TARGET, Answer.SILENT, read([*silent, perhaps, FORWARD])))
+    assert found.startswith("own firewall: on the relay chain f ")
+    assert "own" not in str(diagnose(TARGET, Answer.SILENT, read([*silent, INPUT])))
+    assert "return path" in str(diagnose(TARGET, Answer.SILENT, read([*SAID, FORWARD])))
+    lost = replace(TARGET, address="172.16.0.9")
+    nothing = [*SAID, "dialled 51820 0 0"]
+    found = str(diagnose(lost, Answer.SILENT, read([*nothing, INPUT, FORWARD])))
+    assert "no handshake: home" in found
+    assert "on the relay chain i of table inet mine in nft drops what comes to udp/51820" in found
+    found = str(diagnose(lost, Answer.SILENT, read([*nothing, INPUT.replace("certain", "no")])))
+    assert "an outer firewall eats it" in found
+    assert "or on the relay chain i " in found
+
+
 def test_a_relay_that_is_not_whole_is_said_first() -> None:
     relay = read([*SAID, "missing interface wg0 is not up"])
     lines = [*report([(TARGET, Answer.OPEN, None)], relay)]
