@@ -17,8 +17,8 @@ from operate import remote
 from ..waiting import eventually
 from . import living, untouched
 from .conftest import Lab
-from .living import BIN, FINE, STATE, confirm, run, time_is_up, timers
-from .untouched import adopting, holds
+from .living import BIN, STATE, confirm, run, time_is_up, timers
+from .untouched import brought, gone, holds, lay, left
 
 # Ends the whole group of processes at the command whose number is $4, in whatever shell it runs:
 # each adds a byte.
@@ -56,11 +56,6 @@ def before(lab: Lab) -> list[str]:
     return holds(lab)
 
 
-def lay(lab: Lab, check: str = FINE) -> None:
-    living.lay(lab, adopting(lab), check)
-    untouched.stand_in(lab)
-
-
 def kill(lab: Lab, step: int) -> bool:
     """Whether the run had not come to its end by then."""
     lay(lab)
@@ -69,31 +64,8 @@ def kill(lab: Lab, step: int) -> bool:
     return said.endswith("137\n")
 
 
-def left(lab: Lab, before: list[str]) -> list[str]:
-    """What there is that was not there, or is no more."""
-    now = holds(lab)
-    return [x for x in now if x not in before] + [f"no {x}" for x in before if x not in now]
-
-
 def only_begun(found: list[str]) -> bool:
     return all(line.split()[0].startswith(BEGUN) for line in found)
-
-
-def brought(lab: Lab) -> None:
-    """The next run, confirmed."""
-    lay(lab)
-    said = run(lab, living.APPLY).splitlines()[-1]
-    assert said.startswith("unconfirmed ")
-    confirm(lab, said.split()[1])
-    assert "udp . 80 :" in lab.net["relay"].run("nft list table ip cgnat-relay")
-    assert lab.net["relay"].run("wg show wg0 peers").strip()
-    assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*' -o -name fresh") == ""
-
-
-def gone(lab: Lab) -> None:
-    """As ``pulumi destroy``."""
-    lay(lab)
-    run(lab, "sh /run/new/undo all wg0")
 
 
 def power_cut(lab: Lab) -> None:

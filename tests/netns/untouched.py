@@ -15,7 +15,7 @@ from components.plan import HostPlan, relay_plan
 
 from . import living
 from .conftest import Lab, make
-from .living import BIN
+from .living import APPLY, BIN, FINE, STATE
 from .topology import hosts
 
 WANTS = "/etc/systemd/system/multi-user.target.wants"
@@ -46,7 +46,8 @@ disable)
 	;;
 start) ran start "$1" ;;
 stop) case $1 in *.timer) : >{BIN}/timers ;; *) ran stop "$1" ;; esac ;;
-is-active | is-enabled) exit 3 ;;
+is-active) grep -qsxF "$1" {BIN}/active ;;
+is-enabled) exit 3 ;;
 esac
 """
 # PACKAGES has a line for each that is installed, NAME NEEDS...
@@ -140,3 +141,32 @@ def adopting(lab: Lab) -> HostPlan:
 def holds(lab: Lab) -> list[str]:
     """All that a relay would leave there."""
     return living.run(lab, HOLDS).splitlines()
+
+
+def lay(lab: Lab, check: str = FINE) -> None:
+    """The bundle of that plan, unpacked."""
+    living.lay(lab, adopting(lab), check)
+    stand_in(lab)
+
+
+def left(lab: Lab, before: list[str]) -> list[str]:
+    """What there is that was not there, or is no more."""
+    now = holds(lab)
+    return [x for x in now if x not in before] + [f"no {x}" for x in before if x not in now]
+
+
+def brought(lab: Lab) -> None:
+    """The next run, confirmed."""
+    lay(lab)
+    said = living.run(lab, APPLY).splitlines()[-1]
+    assert said.startswith("unconfirmed ")
+    living.confirm(lab, said.split()[1])
+    assert "udp . 80 :" in lab.net["relay"].run("nft list table ip cgnat-relay")
+    assert lab.net["relay"].run("wg show wg0 peers").strip()
+    assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*' -o -name fresh") == ""
+
+
+def gone(lab: Lab) -> str:
+    """As ``pulumi destroy``; what it says."""
+    lay(lab)
+    return living.run(lab, "sh /run/new/undo all wg0")
