@@ -10,6 +10,7 @@ from typing import Any
 
 from . import doctor, remote, ssh
 from .errors import OperateError
+from .held import held
 from .request import Request
 
 INSIDE = "is this computer one of the relay's devices, with its tunnel up?"
@@ -85,7 +86,9 @@ def undo(request: Request, say: Say) -> None:
     """Leave the machine as it was found, or forget it where the user says that it is gone."""
     host = request.host
     if os.environ.get(FORGET) == host.address:
-        say(f"{host.address} is forgotten: nothing was undone there, whatever it still holds")
+        say(f"{host.address} is forgotten: nothing was undone there; what it was brought last:")
+        for line in held(request.bundle, request.interface):
+            say(f"  {line}")
         return
     try:
         said = ssh.patiently(host, remote.undo(request.interface), request.bundle)
