@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 PATIENCE = 5.0  # seconds for a caller to be answered
+TRIES = 2  # datagrams, a second apart
 STALE = 180  # seconds after which a session is dead (WireGuard's Reject-After-Time)
 
 
@@ -32,7 +33,7 @@ class Answer(Enum):
     OPEN = "open"
     REFUSED = "refused"
     SILENT = "silent"
-    UNASKED = "unasked"  # silence over UDP tells nothing
+    UNHEARD = "unheard"  # over UDP silence alone tells nothing
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Relay:
 
 
 def call(target: Target) -> Answer:
-    """Dial a TCP port as a caller would."""
-    if target.protocol != "tcp":
-        return Answer.UNASKED
+    """Dial a port as a caller would."""
     host, _, port = target.reach.rpartition(":")
+    if target.protocol == "udp":
+        return _datagram(host, int(port))
     try:
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
             # In front of the relay there may be one who takes all connections and drops them.
@@ -81,6 +82,27 @@ def call(target: Target) -> Answer:
         return Answer.REFUSED
     except OSError:
         return Answer.SILENT
+
+
+def _datagram(host: str, port: int) -> Answer:
+    """Send a byte, which leaves a flow on the relay whether the service minds it or not."""
+    try:
+        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(kind, socket.SOCK_DGRAM) as caller:
+            caller.connect(address)
+            caller.settimeout(1)
+            for _ in range(TRIES):
+                caller.send(b"\0")
+                try:
+                    caller.recv(1)
+                except TimeoutError:
+                    continue
+                return Answer.OPEN
+    except ConnectionError:
+        return Answer.REFUSED
+    except OSError:
+        pass
+    return Answer.UNHEARD
 
 
 def read(lines: Sequence[str]) -> Relay:
@@ -122,8 +144,6 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
     if age is None or age > STALE:
         since = "has never been seen" if age is None else f"was last seen {age} s ago"
         return f"no handshake: {target.home} {since}; {unheard(relay)}"
-    if answer is Answer.UNASKED:
-        return None
     if answer is Answer.REFUSED:
         return f"service down: {target.home} refuses port {target.to}; is it started?"
     seen, unanswered = relay.flows.get((target.protocol, target.port), (0, 0))
@@ -134,6 +154,8 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
             return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
         told = "outer firewall: no packet reached the relay; open the port at the provider"
         return f"{told}; or on the relay {drop.chain} drops it: {drop.fix}" if drop else told
+    if answer is Answer.UNHEARD:
+        return None
     if unanswered:
         return (
             f"return path: {target.home} was asked and did not answer; does it have today's"
@@ -168,5 +190,7 @@ def report(found: Sequence[tuple[Target, Answer, str | None]], relay: Relay) -> 
     for what in relay.missing:
         yield f"relay: {what}"
     for target, answer, cause in found:
-        fine = "answers" if answer is Answer.OPEN else "is forwarded; UDP is not asked"
+        fine = (
+            "answers" if answer is Answer.OPEN else "is forwarded, and home is silent: UDP may be"
+        )
         yield f"{target} to {target.home}: {cause or fine}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from .held import held
 from .request import Request
 
 INSIDE = "is this computer one of the relay's devices, with its tunnel up?"
+CALLERS = 32  # at once: what is asked over UDP is forgotten by the relay after 30 s
 CONFIRM = 45  # seconds for a new connection; the machine takes the change back after 60
 FORGET = "CGNAT_RELAY_FORGET"
 
@@ -102,7 +104,8 @@ def undo(request: Request, say: Say) -> None:
 
 def diagnose(request: Request, say: Say) -> int:
     """Ask each forward from here, and the relay why one does not answer; 1 where any does not."""
-    answers = [(target, doctor.call(target)) for target in request.targets]
+    with ThreadPoolExecutor(CALLERS) as callers:
+        answers = [*zip(request.targets, callers.map(doctor.call, request.targets), strict=True)]
     said = ssh.patiently(request.host, remote.observe(request.interface), request.bundle)
     relay = doctor.read(said.splitlines())
     found = [(t, answer, doctor.diagnose(t, answer, relay)) for t, answer in answers]

@@ -187,18 +187,20 @@ def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.Mon
         agent.wait()
 
 
-def diagnosed(door: Door, port: int = 95) -> tuple[int, str]:
+def diagnosed(door: Door, port: int = 95, protocol: str = "tcp") -> tuple[int, str]:
     """The exit code, and what is said of one forward."""
     lab = door.lab
     target = {
-        "protocol": "tcp",
+        "protocol": protocol,
         "port": port,
         "reach": f"{RELAY}:{port}",
         "home": "home",
         "address": str(lab.home().address),
         "to": "8081",
     }
-    asked = json.loads(request(door.host(), "wg0", observing([f"tcp {port}"], {"check": FINE})))
+    asked = json.loads(
+        request(door.host(), "wg0", observing([f"{protocol} {port}"], {"check": FINE}))
+    )
     words = lab.net["client"].argv([*OPERATE, "diagnose"])
     done = subprocess.run(
         words,
@@ -250,6 +252,29 @@ def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
         door.operate("bring", carried(wanted))
     assert code == 1
     assert f"tcp/95 to home: {cause}" in said
+
+
+def test_a_datagram_tells_what_stops_it_from_a_silent_home(door: Door) -> None:
+    lab = door.lab
+    assert door.operate("bring", carried(plan(lab, "96:8081/udp"))).returncode == 0
+    fine = (0, "udp/96 to home: answers\n")
+    eventually(lambda: diagnosed(door, 96, "udp") == fine, "all is well")
+
+    def stopped(host: str, rule: str) -> tuple[int, str]:
+        lab.net["relay"].run("conntrack -D -p udp --orig-port-dst 96", check=False)
+        lab.net[host].run(f"iptables -I {rule}")
+        try:
+            return diagnosed(door, 96, "udp")
+        finally:
+            lab.net[host].run(f"iptables -D {rule}")
+
+    code, said = stopped("home", "INPUT -p udp --dport 8081 -j DROP")
+    assert (code, "home is silent" in said) == (0, True), said
+    code, said = stopped("internet", "FORWARD -p udp --dport 96 -j DROP")
+    assert (code, "outer firewall" in said) == (1, True), said
+    refuse = "INPUT -p udp --dport 8081 -j REJECT --reject-with icmp-port-unreachable"
+    code, said = stopped("home", refuse)
+    assert (code, "service down" in said) == (1, True), said
 
 
 OWN_INPUT = """

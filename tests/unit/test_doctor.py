@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from operate.doctor import Answer, Target, call, diagnose, read, report
+from operate.doctor import TRIES, Answer, Target, call, diagnose, read, report
 
 TARGET = Target("tcp", 80, "127.0.0.1:1", "home", "172.16.0.19", "8080")
 SAID = [
@@ -39,7 +39,7 @@ def changed(*lines: str) -> list[str]:
         (Answer.SILENT, changed("flow tcp 80 0 0"), "outer firewall"),
         (Answer.SILENT, SAID, "return path"),
         (Answer.SILENT, changed("flow tcp 80 1 0"), "silent"),
-        (Answer.UNASKED, SAID, None),
+        (Answer.UNHEARD, SAID, None),  # it has come to the relay
     ],
 )
 def test_causes(answer: Answer, said: list[str], cause: str | None) -> None:
@@ -49,9 +49,12 @@ def test_causes(answer: Answer, said: list[str], cause: str | None) -> None:
 
 def test_silence_over_udp_is_no_fault_but_a_lost_home_is() -> None:
     target = replace(TARGET, protocol="udp", port=27016)
-    assert diagnose(target, Answer.UNASKED, read(SAID)) is None
+    there = [*SAID, "flow udp 27016 1 1"]
+    assert diagnose(target, Answer.UNHEARD, read(there)) is None
+    assert "outer firewall" in str(diagnose(target, Answer.UNHEARD, read(SAID)))
+    assert "service down" in str(diagnose(target, Answer.REFUSED, read(there)))
     lost = replace(target, address="172.16.0.9")
-    assert "no handshake" in str(diagnose(lost, Answer.UNASKED, read(SAID)))
+    assert "no handshake" in str(diagnose(lost, Answer.UNHEARD, read(SAID)))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,6 @@ def test_calls_tell_open_refused_and_silent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = f"127.0.0.1:{server.getsockname()[1]}"
         assert call(replace(TARGET, reach=here)) is Answer.OPEN
-        assert call(replace(TARGET, reach=here, protocol="udp")) is Answer.UNASKED
 
         def hang_up() -> None:
             for _ in range(2):
@@ -121,3 +123,21 @@ def test_calls_tell_open_refused_and_silent() -> None:
         assert call(replace(TARGET, reach=here)) is Answer.REFUSED, "as QEMU and proxies do"
         thread.join()
     assert call(replace(TARGET, reach=here)) is Answer.REFUSED
+
+
+def test_a_datagram_tells_open_refused_and_silent() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        target = replace(TARGET, protocol="udp", reach=f"127.0.0.1:{server.getsockname()[1]}")
+        assert call(target) is Answer.UNHEARD
+        assert [server.recv(9) for _ in range(TRIES)] == [b"\0"] * TRIES
+
+        def answer() -> None:
+            said, caller = server.recvfrom(9)
+            server.sendto(said, caller)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert call(target) is Answer.OPEN
+        thread.join()
+    assert call(target) is Answer.REFUSED
