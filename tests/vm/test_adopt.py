@@ -96,9 +96,8 @@ def test_without_a_host_key_it_is_shown_and_nothing_is_done(
         ({"hostKey": f"ssh-ed25519 {'AAAAC3NzaC1lZDI1NTE5AAAAI' + 'A' * 43}"}, "another host key"),
         ({"password": "wrong"}, "sudo on op@"),
         ({"user": "nobody-here"}, "refuses the key"),
-        ({"port": 2222}, "vps: "),
     ],
-    ids=["host key", "password", "user", "port"],
+    ids=["host key", "password", "user"],
 )
 def test_who_is_not_let_in_is_told_before_anything_is_created(
     bare: Adopted, wrong: dict[str, object], told: str
@@ -106,6 +105,16 @@ def test_who_is_not_let_in_is_told_before_anything_is_created(
     bare.configure(**wrong)
     said = bare.stack.pulumi("preview", check=False)
     assert told in said
+    assert "nothing was created" in said
+    assert "Traceback" not in said
+
+
+def test_who_does_not_answer_is_a_warning_and_stops_the_update(bare: Adopted) -> None:
+    bare.configure(port=2222)
+    assert "refuses the connection" in bare.stack.pulumi("preview")
+    said = bare.up(check=False)
+    assert "vps: " in said
+    assert "refuses the connection" in said
     assert "nothing was created" in said
     assert "Traceback" not in said
 
