@@ -184,3 +184,27 @@ def test_a_vm_that_is_switched_off_ends_the_command(tmp_path):
 def test_an_agent_that_never_comes_is_told(tmp_path):
     with pytest.raises(LabError, match="does not answer: the VM boots still"):
         agent.execute(tmp_path / "agent.sock", ["true"], timeout=0.0)
+
+
+def test_a_busy_agent_is_waited_for(serve):
+    """Each question is put once, so its answer is waited for longer than the agent itself."""
+    free = threading.Event()
+
+    def answer(request):
+        if request["execute"] == "guest-exec":
+            assert free.wait(10)
+        return guest([])(request)
+
+    late = threading.Timer(0.4, free.set)
+    late.start()
+    assert agent.ask(serve(answer).path, "guest-exec", timeout=0.1) == {"pid": 7}
+    late.join()
+
+
+def test_a_silent_agent_is_told(serve, monkeypatch):
+    def answer(request):
+        return [] if request["execute"] == "guest-exec" else guest([])(request)
+
+    monkeypatch.setattr(agent, "ANSWER", 0.1)
+    with pytest.raises(LabError, match="fell silent at guest-exec"):
+        agent.ask(serve(answer).path, "guest-exec", timeout=0.1)
