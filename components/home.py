@@ -261,22 +261,23 @@ def _table(home: Home, inner: Address, family: Family, way: Way) -> str:
 
 
 def _guard(inner: Sequence[Address], way: Way) -> str:
-    """A protected home's: what is not in ``declared`` ends here, before anyone's DNAT.
+    """A protected home's: what is not in ``DECLARED`` ends here, before anyone's DNAT.
 
     So does what names another address than its own in the tunnel, of whatever state: a port that
     leads to a LAN host may be a service of home's own at the address on the LAN, and what home asks
     its LAN is a flow that a relay could forge answers to.
     """
-    stray = "iifname %i ct state != { established, related }"
     return " ".join(
         [
             f"add table inet {way.table}; delete table inet {way.table};",
             f"table inet {way.table} {{",
             *(f"set {n} {{ type inet_service; flags interval; }};" for n in DECLARED.values()),
+            "chain undeclared { meta l4proto != { tcp, udp, icmp, ipv6-icmp } drop;",
+            *(f"{p.value} dport != @{name} drop;" for p, name in DECLARED.items()),
+            "};",
             "chain guard { type filter hook prerouting priority -160;",
             # Not only what is new: a lone packet of SCTP is invalid, and would pass.
-            f"{stray} meta l4proto != {{ tcp, udp, icmp, ipv6-icmp }} drop;",
-            *(f"{stray} {p.value} dport != @{name} drop;" for p, name in DECLARED.items()),
+            "iifname %i ct state != { established, related } jump undeclared;",
             *(f"iifname %i ip{6 if ':' in str(a) else ''} daddr != {a} drop;" for a in inner),
             "}; }",
         ]
