@@ -148,11 +148,12 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
             pulumi.log.warn(f"{name}: whether it is as it was left is not known: {look['why']}")
         return ""
     if look["summary"]:
-        for line in changes(look["summary"], summary(settings)):
+        after = summary(settings)
+        for line in changes(look["summary"], after):
             if preview or cuts(line):
                 pulumi.log.info(f"{name}: {line}")
-    if preview and look["summary"]:
-        _tell_keys(name, look, summary(settings))
+        if preview:
+            _tell_keys(name, look, after)
     return drifted(look)
 
 

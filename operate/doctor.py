@@ -118,7 +118,7 @@ def read(lines: Sequence[str]) -> Relay:
         if kind == "drops":
             _, sure, hook, chain, fix = line.split("\t")
             drops.append(Drop(sure == "certain", hook, chain, fix))
-        if kind == "missing":
+        elif kind == "missing":
             missing.append(" ".join(words))
         elif kind == "peer":
             age = None if words[-1] == "never" else int(words[-1])

@@ -34,35 +34,6 @@ AS_USER = (
 AS_ROOT = 'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line; '
 
 AGAIN = "run it again: what was begun is finished then, or has been taken back by itself"
-REFUSES = ("Connection refused",)
-SILENT = ("timed out", "No route to host", "Network is unreachable")
-AWAY = (REFUSES, SILENT)
-# What OpenSSH says, and what to do about it; the first that fits.
-CAUSES = (
-    (
-        ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", "no matching host key"),
-        "answers with another host key than the pinned one, so nothing was sent; if the machine is"
-        " the right one, pin its new key, else somebody is in between",
-    ),
-    (
-        ("passphrase", "invalid format", "error in libcrypto", "No such file"),
-        "was not entered: the private key cannot be used; give one without a passphrase, or load"
-        " it into an agent with ssh-add",
-    ),
-    (("Permission denied",), "refuses the key; put its public half into authorized_keys there"),
-    (
-        ("Could not resolve hostname",),
-        "is no name that can be resolved; check the spelling, or give the address",
-    ),
-    (
-        REFUSES,
-        "refuses the connection: no SSH server listens there; check the port",
-    ),
-    (
-        SILENT,
-        "cannot be reached; check the address, the port, and the provider's firewall",
-    ),
-)
 
 
 class LostError(OperateError):
@@ -71,6 +42,43 @@ class LostError(OperateError):
 
 class AwayError(LostError):
     """The machine does not answer just now, which may be its trouble and not the config's."""
+
+
+# What OpenSSH says, what that is, and what to do about it; the first that fits.
+CAUSES = (
+    (
+        LostError,
+        ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", "no matching host key"),
+        "answers with another host key than the pinned one, so nothing was sent; if the machine is"
+        " the right one, pin its new key, else somebody is in between",
+    ),
+    (
+        LostError,
+        ("passphrase", "invalid format", "error in libcrypto", "No such file"),
+        "was not entered: the private key cannot be used; give one without a passphrase, or load"
+        " it into an agent with ssh-add",
+    ),
+    (
+        LostError,
+        ("Permission denied",),
+        "refuses the key; put its public half into authorized_keys there",
+    ),
+    (
+        LostError,
+        ("Could not resolve hostname",),
+        "is no name that can be resolved; check the spelling, or give the address",
+    ),
+    (
+        AwayError,
+        ("Connection refused",),
+        "refuses the connection: no SSH server listens there; check the port",
+    ),
+    (
+        AwayError,
+        ("timed out", "No route to host", "Network is unreachable"),
+        "cannot be reached; check the address, the port, and the provider's firewall",
+    ),
+)
 
 
 def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
@@ -199,9 +207,8 @@ def _held(text: str) -> Iterator[str]:
 
 
 def _lost(host: Host, said: str) -> LostError:
-    for signs, cause in CAUSES:
+    for kind, signs, cause in CAUSES:
         if any(sign in said for sign in signs):
-            kind = AwayError if signs in AWAY else LostError
             return kind(f"{host.name} {cause}")
     last = said.strip().splitlines()[-1:] or ["it ended without a word"]
     return AwayError(f"the connection to {host.name} was lost: {last[0]}; {AGAIN}")
