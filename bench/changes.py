@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 from tests.vm.adopted import Adopted, fresh
 
 from .dataplane import machine as this_machine
+from .origins import load, loads
 from .sizes import LARGEST, SMALLEST, Size
 
 ROUND_TRIP = 50  # ms
@@ -111,7 +111,7 @@ def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
         fresh(Path(name)) as machine,
     ):
-        load = os.getloadavg()[0]
+        before = load()
         configure(machine, sizes[0])
         machine.up()
         machine.house()
@@ -121,7 +121,7 @@ def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
             machine.up()
             found["sizes"][str(size)] = series(machine, size, pairs)
             report(str(size), found["sizes"][str(size)])
-        found["load"] = {"before": load, "after": os.getloadavg()[0]}
+        found["load"] = loads(before)
         machine.destroy()
     return found
 

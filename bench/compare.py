@@ -42,7 +42,7 @@ from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
 from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
-from .origins import commit, compilers, load, processor
+from .origins import commit, compilers, host, load, loads
 from .progress import say
 from .ratio import SEED
 
@@ -213,7 +213,7 @@ def measure(of: peers.Peers, plan: Plan) -> Result:
             **made_with(of),
             "vm": False,
             "date": time.strftime("%Y-%m-%d"),
-            "load": {"before": before, "after": load()},
+            "load": loads(before),
             "seconds": round(time.monotonic() - began),
             "effort": vars(effort),
             "arms": [arm.name for arm in arms],
@@ -311,7 +311,7 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
         "vm": True,
         "missing": result["missing"] | of.missing,
         "commit": commit(),
-        "host": {**processor(), "load": {"before": before, "after": load()}, "cpu asked": plan.cpu},
+        "host": {**host(before), "cpu asked": plan.cpu},
     }
 
 

@@ -31,7 +31,7 @@ from tests.waiting import eventually
 
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
-from .origins import CONGESTION, load, processor
+from .origins import CONGESTION, host, load, loads, processor
 from .ratio import ratio
 
 TRIPS = 300
@@ -95,7 +95,7 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
         return {
             "machine": machine(),
             "wireguard": "userspace" if userspace else "kernel",
-            "load": {"before": before, "after": load()},
+            "load": loads(before),
             "seconds": round(time.monotonic() - began, 1),
             "processes": processes(relay, userspace),
             "pairs": rows,
@@ -176,7 +176,7 @@ def within_vm(command: str, timeout: float) -> dict[str, Any]:
         booted(Path(folder)) as vm,
     ):
         found = vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
-    return found | {"host": {**processor(), "load": {"before": before, "after": load()}}}
+    return found | {"host": host(before)}
 
 
 def main() -> None:

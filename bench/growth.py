@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from tests.vm.adopted import Adopted, fresh
 
 from .changes import ADDED, FIRST, configure, told
 from .dataplane import machine as this_machine
+from .origins import load, loads
 from .sizes import ALL, Size, read
 
 ACTS = ("preview", "no-op up", "port added", "port removed")
@@ -61,7 +61,7 @@ def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
         fresh(Path(name)) as machine,
     ):
-        load = os.getloadavg()[0]
+        before = load()
         for size in sizes:
             configure(machine, size)
             first = timed(machine, *up)
@@ -80,7 +80,7 @@ def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
                 "state": state(machine),
             }
             report(str(size), found["sizes"][str(size)])
-        found["load"] = {"before": load, "after": os.getloadavg()[0]}
+        found["load"] = loads(before)
         machine.destroy()
     return found
 

@@ -70,3 +70,13 @@ def processor() -> dict[str, Any]:
 def load() -> float:
     """How many are at work here, over a minute."""
     return os.getloadavg()[0]
+
+
+def loads(before: float) -> dict[str, float]:
+    """What it was before, and is now."""
+    return {"before": before, "after": load()}
+
+
+def host(before: float) -> dict[str, Any]:
+    """Of a VM's result: what the VM ran on, and what else ran there."""
+    return {**processor(), "load": loads(before)}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import sys
 import time
@@ -29,6 +28,7 @@ from tests.netns.topology import internet
 from tests.unit import samples
 
 from .dataplane import machine, within_vm
+from .origins import load, loads
 from .ratio import SEED, Ratio, ratio
 from .sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 
@@ -100,7 +100,7 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
         swapped = Swapped(lab)
         draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
         found: list[dict[str, dict[str, float]]] = []
-        began, load = time.monotonic(), os.getloadavg()
+        began, before = time.monotonic(), load()
         while len(found) < rounds and time.monotonic() - began < limit:
             arms = [(str(size), size) for size in sizes] + [(AGAIN, SMALLEST)]
             draw.shuffle(arms)
@@ -112,7 +112,7 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
         return {
             "machine": machine(),
             "wireguard": "userspace" if "WIREGUARD_GO" in env else "kernel",
-            "load": {"before": load[0], "after": os.getloadavg()[0]},
+            "load": loads(before),
             "seconds": round(time.monotonic() - began, 1),
             "rounds": found,
         }

@@ -26,6 +26,7 @@ from lab import command
 from tests.relay_stack import ROOT, Stack
 
 from .dataplane import machine
+from .origins import load, loads
 from .stages import (
     Stage,
     cloud_init,
@@ -176,7 +177,7 @@ def started(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def measure(rounds: int, cold: bool) -> dict[str, Any]:
     """What is made before, and so many rounds."""
-    load = os.getloadavg()[0]
+    before = load()
     prepared = prepare(cold)
     found = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -185,7 +186,7 @@ def measure(rounds: int, cold: bool) -> dict[str, Any]:
             report(found[-1])
     return {
         "machine": machine(),
-        "load": {"before": load, "after": os.getloadavg()[0]},
+        "load": loads(before),
         "cold": cold,
         "prepared": plain(prepared, prepared[0].start),
         "rounds": found,
