@@ -56,22 +56,27 @@ def ours(bare: Adopted, before: list[str], watch: ProcessWatch) -> Adopted:
     return bare
 
 
+def cut_by_power(machine: Adopted) -> None:
+    """An update whose machine is reset once its change waits to be confirmed."""
+    cut = threading.Thread(
+        target=lambda: (
+            machine.run(f"timeout 500 sh -c '{WAIT_FOR_TOKEN}'; sync"),
+            machine.stack.lab("reset", NAME),
+        )
+    )
+    cut.start()
+    said = machine.up(check=False)
+    cut.join()
+    assert "exit status 0" not in said
+    assert "Traceback" not in said
+
+
 @MATRIX
 def test_a_first_change_that_is_cut_by_power_leaves_nothing(
     bare: Adopted, before: list[str]
 ) -> None:
     bare.configure()
-    cut = threading.Thread(
-        target=lambda: (
-            bare.run(f"timeout 500 sh -c '{WAIT_FOR_TOKEN}'; sync"),
-            bare.stack.lab("reset", NAME),
-        )
-    )
-    cut.start()
-    said = bare.up(check=False)
-    cut.join()
-    assert "exit status 0" not in said
-    assert "Traceback" not in said
+    cut_by_power(bare)
     state = UNFINISHED.rpartition("/")[0]
     eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=BOOT)
     failed = "systemctl list-units --failed --plain --no-legend 'cgnat-relay-*'"
@@ -210,17 +215,7 @@ def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
     ours.configure(FORWARDS)
     ours.up()
     ours.configure(MORE)
-    cut = threading.Thread(
-        target=lambda: (
-            ours.run(f"timeout 300 sh -c '{WAIT_FOR_TOKEN}'; sync"),
-            ours.stack.lab("reset", NAME),
-        )
-    )
-    cut.start()
-    said = ours.up(check=False)
-    cut.join()
-    assert "exit status 0" not in said
-    assert "Traceback" not in said
+    cut_by_power(ours)
     unit = "systemctl is-active wg-quick@wg0 || :"
     eventually(lambda: ours.run(unit).strip() == "active", "the tunnel", within=BOOT)
     assert not ours.under_way()
