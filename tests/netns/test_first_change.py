@@ -41,7 +41,8 @@ GUARD = "cgnat-relay-recover.service"
 PACKAGES = ("conntrack", "iptables", "nftables", "wireguard-tools")
 WAITS = (
     *(STATE, f"/etc/systemd/system/{GUARD} ", f"{untouched.WANTS}/{GUARD} "),
-    *(*PACKAGES, "/run/cgnat-relay", "/proc/sys/", "no /proc/sys/"),
+    *(*PACKAGES, "/run/cgnat-relay", "/run/systemd/system/cgnat-relay-revert-boot.service "),
+    *("/proc/sys/", "no /proc/sys/"),
 )
 
 

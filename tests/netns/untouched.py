@@ -44,7 +44,13 @@ disable)
 		if [ -n "$now" ]; then ran stop "$unit"; fi
 	done
 	;;
-start) ran start "$1" ;;
+start)
+	if [ "$1" = --no-block ]; then
+		sed -n 's/^ExecStart=//p' "/run/systemd/system/$2" | sed 's/[$][$]/$/g' >>{BIN}/timers
+	else
+		ran start "$1"
+	fi
+	;;
 stop) case $1 in *.timer) : >{BIN}/timers ;; *) ran stop "$1" ;; esac ;;
 is-active) grep -qsxF "$1" {BIN}/active ;;
 is-enabled) exit 3 ;;
@@ -99,7 +105,8 @@ TOOLS = {
     "dpkg": "#!/bin/sh\n",
 }
 HOLDS = f"""
-find /etc /etc/wireguard /usr/local/lib /run/cgnat-relay* -xdev -path {BIN} -prune -o \\
+find /etc /etc/wireguard /usr/local/lib /run/cgnat-relay* /run/systemd/system \\
+	-xdev -path {BIN} -prune -o \\
 	-printf '%p %m %y %l\\n' 2>/dev/null | sort -u
 cat {PACKAGES}
 nft list ruleset
@@ -117,7 +124,8 @@ def machine(env: dict[str, str]) -> Iterator[Lab]:
     with hosts("relay", env) as net:
         lab = make(net)
         living.own_files(lab)
-        tidy = f"rmdir /etc/cgnat-relay /usr/local/lib/cgnat-relay; mkdir -p {WANTS}"
+        tidy = "rmdir /etc/cgnat-relay /usr/local/lib/cgnat-relay;"
+        tidy += f" mkdir -p {WANTS} /run/systemd/system"
         net["relay"].run(["sh", "-c", tidy])
         stand_in(lab)
         net["relay"].write(PACKAGES, "base-files\n")

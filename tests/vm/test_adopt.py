@@ -79,6 +79,8 @@ def test_a_first_change_that_is_cut_by_power_leaves_nothing(
     cut_by_power(bare)
     state = UNFINISHED.rpartition("/")[0]
     eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=BOOT)
+    said = bare.run("journalctl -b -q --no-pager -o cat -u cgnat-relay-recover")
+    assert "Finished " in said, f"the boot was held up: {said}"
     failed = "systemctl list-units --failed --plain --no-legend 'cgnat-relay-*'"
     assert bare.run(failed) == ""
     bare.same(before)
