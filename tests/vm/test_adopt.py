@@ -21,6 +21,7 @@ from .adopted import (
     compared,
     fresh,
 )
+from .callers import speaks
 
 MORE = [*FORWARDS, "8443:8080"]
 WAIT_FOR_TOKEN = f"until [ -e {UNFINISHED}/token ]; do sleep 0.1; done"
@@ -186,6 +187,26 @@ def test_what_was_changed_by_hand_is_named_and_mended(ours: Adopted) -> None:
     ours.up()
     eventually(lambda: ours.answers(80), "the house's page", within=150)
     assert "unchanged" in ours.stack.pulumi("preview")
+
+
+def test_a_managed_firewall_shuts_what_is_not_declared(ours: Adopted) -> None:
+    """And lets it in again once the firewall is the machine's own."""
+    host, _, port = ours.opened["tcp/81"].rpartition(":")
+    ours.run("systemd-run -q --unit=stray python3 -m http.server 81")
+    try:
+        eventually(lambda: speaks(host, int(port)), "the stray service", within=60)
+        ours.configure(firewall="managed")
+        assert "adds firewall managed: what is not declared is dropped" in ours.stack.pulumi(
+            "preview"
+        )
+        assert "confirmed" in ours.up()
+        assert not speaks(host, int(port))
+        assert ours.answers(80)
+        ours.configure()
+        ours.up()
+        eventually(lambda: speaks(host, int(port)), "the stray service", within=60)
+    finally:
+        ours.run("systemctl stop stray")
 
 
 def test_a_change_that_locks_ssh_out_takes_itself_back(ours: Adopted) -> None:

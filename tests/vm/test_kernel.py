@@ -32,6 +32,12 @@ def test_the_return_path(vm: Inside) -> None:
 
 
 @MATRIX
+def test_a_hundred_changes(vm: Inside) -> None:
+    """Under a download and a UDP stream; and what a change cuts, and what it leaves alone."""
+    assert vm.pytest("tests/netns/test_change.py", timeout=2400) == 9
+
+
+@MATRIX
 def test_keys_change(vm: Inside) -> None:
     """Of homes, devices and the relay, under flows that go on."""
     assert vm.pytest("tests/netns/test_rotate.py", timeout=1500) == 10
