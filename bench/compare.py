@@ -7,8 +7,9 @@ Arms (``contender.py``, ``proxies.py``), all up at once and measured in turn, so
 drift meets all alike, in an order that is drawn anew each time. What is measured: ``measures.py``.
 ``--vm`` does it inside a lab VM, whose kernel has WireGuard and netem; without it, on this
 machine's kernel or else with the userspace WireGuard. ``--lines N`` adds N rounds on lines with
-delay and loss. A peer that cannot be had is missing, and an arm that fails at something is told,
-with the reason. ``report.py`` makes tables of the JSON, ``plots.py`` pictures.
+delay and loss; with ``--rounds 0`` there is nothing else. A peer that cannot be had is missing, and
+an arm that fails at something is told, with the reason. ``report.py`` makes tables of the JSON,
+``plots.py`` pictures.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def measure(of: peers.Peers, plan: Plan) -> Result:
             delayed = on_lines(arms, plan, draw, faults)
             for arm in arms:
                 become(arm.net, Line())
-        singly = each_once(arms, plan, faults)
+        singly = each_once(arms, plan, faults) if plan.rounds else {}
         return {
             "machine": machine(),
             **made_with(of),

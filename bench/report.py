@@ -71,7 +71,7 @@ def head(result: Result) -> str:
     on = result["machine"]
     text = (
         f"{result['date']}, {where(result)}: Linux {on['kernel']}, {cpus(on)},"
-        f" {busy(result['load'])}, {len(result['rounds'])} rounds, all in {result['seconds']} s."
+        f" {busy(result['load'])}, {turns(result)} rounds, all in {result['seconds']} s."
         f" iperf3 {on['iperf3']}, Python {on['python']}{made(result)}."
     )
     if result.get("cut short"):
@@ -85,6 +85,11 @@ def head(result: Result) -> str:
             said = why.partition(", last seen")[0]
             text += f" {title(result, arm)} failed in `{what}`: {said}."
     return text
+
+
+def turns(result: Result) -> int:
+    """How many; of a run on bad lines alone, how many each has at least."""
+    return len(result["rounds"]) or min((len(x["rounds"]) for x in result["lines"]), default=0)
 
 
 def cpus(on: Result) -> str:
@@ -186,6 +191,12 @@ def lines(result: Result) -> list[str]:
     return found[1:]
 
 
+def apart(result: Result) -> list[str]:
+    """What bad lines were measured on, where that was a run of its own."""
+    lined = result.get("lined")
+    return [f"In a run of its own: {head(lined)}", ""] if lined else []
+
+
 def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:
     """What makes each table of a result, by the names of their markers."""
     found: dict[str, Callable[[], list[str]]] = {
@@ -196,7 +207,7 @@ def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:
     for group, keys in zip(("rates", "times", "costs"), GROUPS, strict=True):
         found[group] = partial(measured, result, keys, result["rounds"])
     found["once"] = partial(singly, result)
-    found["lines"] = lambda: lines(result) or ["Not measured."]
+    found["lines"] = lambda: apart(result) + (lines(result) or ["Not measured."])
     return {f"{name}-{block}": make for block, make in found.items()}
 
 
@@ -216,12 +227,19 @@ def filled(page: str, results: dict[str, Result]) -> str:
 
 
 def read(folder: Path) -> dict[str, Result]:
-    """The results in a folder, by the WireGuard that carried them."""
-    return {
-        name: json.loads(path.read_text())
-        for name in ("kernel", "userspace")
-        if (path := folder / f"{name}.json").exists()
-    }
+    """The results in a folder, by the WireGuard that carried them.
+
+    Bad lines may have been measured by a run of their own, ``kernel-lines.json``.
+    """
+    found = {}
+    for name in ("kernel", "userspace"):
+        path, other = folder / f"{name}.json", folder / f"{name}-lines.json"
+        if path.exists():
+            found[name] = json.loads(path.read_text())
+            if other.exists() and not found[name]["lines"]:
+                apart = json.loads(other.read_text())
+                found[name] |= {"lines": apart["lines"], "lined": apart}
+    return found
 
 
 def main() -> None:

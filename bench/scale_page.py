@@ -16,12 +16,13 @@ from typing import Any
 from tests.table import DOCS, markdown, put
 
 from . import pictures
-from .changes import ROWS, slower
+from .changes import ROWS
 from .growth import ACTS, middle
 from .scale import AGAIN, TARGETS, UNITS, compared
+from .scale_targets import ratios, targets
 from .sizes import ALL, FORWARDS, PEERS, SMALLEST, Size
 from .stages import Stage, read, total
-from .timeline import LEAN, RELAY, TARGET
+from .timeline import LEAN, RELAY
 
 PAGE, DATA = DOCS / "scale.md", DOCS / "bench"
 SIZES = {str(size): size for size in ALL}
@@ -89,22 +90,12 @@ def changes(result: dict[str, Any]) -> list[str]:
     """What a port more costs, small and large."""
     sizes = result["sizes"]
     table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in ROWS.items()]
-    times = slower(sizes)
     count = len(sizes[str(SMALLEST)])
     return [
         on(result, f"Medians of {count}, least and most"),
         "",
         *markdown(["", *(f"forwards of peers: {name}" for name in sizes)], table),
-        "",
-        f"An `up` with a port added takes the large relay {times:.2f} times as long"
-        f" (less than 2: {'met' if times < 2 else 'missed'}).",
     ]
-
-
-def ratios(result: dict[str, Any]) -> list[dict[str, float]]:
-    """Of the relay's start to each other, round by round."""
-    whole = [{label: total(read(rows)) for label, rows in one.items()} for one in result["rounds"]]
-    return [{label: one[RELAY] / seconds for label, seconds in one.items()} for one in whole]
 
 
 def shown(result: dict[str, Any]) -> dict[str, list[Stage]]:
@@ -125,7 +116,6 @@ def timeline(result: dict[str, Any]) -> list[str]:
         ]
         for label in starts
     ]
-    met = statistics.median(one[LEAN] for one in ratios(result)) <= TARGET
     names = list(dict.fromkeys(s.name for found in starts.values() for s in found))
     stages = [
         [name, *(_seconds([s for s in found if s.name == name]) for found in starts.values())]
@@ -139,7 +129,6 @@ def timeline(result: dict[str, Any]) -> list[str]:
         "",
         *markdown(["the machine is started with", "s", "relay to it, each round"], rows),
         "",
-        f"Relay to the same packages, the median: at most {TARGET}, {'met' if met else 'missed'}.",
         f"Before that, {cache}: {before}.",
         "",
         f"The same kernel took {', '.join(kernels)} s: where these differ, the computer was busy.",
@@ -223,7 +212,8 @@ def page(text: str, written: Iterable[tuple[str, list[str]]]) -> str:
 def tables(found: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """The lines of each table, also of what was not measured."""
     nothing = ["Not measured yet."]
-    return [(name, of(found[name]) if name in found else nothing) for name, of in TABLES.items()]
+    each = [(name, of(found[name]) if name in found else nothing) for name, of in TABLES.items()]
+    return [("targets", targets(found)), *each]
 
 
 def main() -> None:

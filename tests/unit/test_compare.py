@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -227,6 +228,19 @@ def test_the_docs_show_what_was_measured() -> None:
         for file in (f"{name}.json", f"{name}.svg"):
             assert f"(bench/{file})" in page
             assert 0 < (DOCS / "bench" / file).stat().st_size < 200_000, file
+
+
+def test_bad_lines_may_come_from_a_run_of_their_own(tmp_path: Path) -> None:
+    whole = result()
+    alone = {**result(), "rounds": [], "once": {}, "date": "2026-11-26"}
+    (tmp_path / "kernel-lines.json").write_text(json.dumps(alone))
+    (tmp_path / "kernel.json").write_text(json.dumps({**whole, "lines": []}))
+    page = report.text("kernel", report.read(tmp_path)["kernel"])
+    assert "In a run of its own: 2026-11-26" in page
+    assert "2 rounds, all in" in page
+    assert "20 ms, 1 % (2 rounds)" in page
+    (tmp_path / "kernel.json").write_text(json.dumps(whole))
+    assert "of its own" not in report.text("kernel", report.read(tmp_path)["kernel"])
 
 
 def test_numbers_keep_four_digits() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import growth, load, scale_page
+from bench import growth, load, scale_page, scale_targets
 from bench.scale import AGAIN
 from bench.sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 from bench.stages import (
@@ -152,6 +152,7 @@ def test_a_target_is_told_as_met_or_missed(new: float, verdict: str) -> None:
     assert large.count("met") == (3 if verdict == "met" else 2)
     assert large.endswith(f"{verdict} |")
     assert any(line.startswith("| 1, a second time | 1 |") for line in lines)
+    assert scale_targets.packets(result)[0] == verdict
 
 
 def test_the_page_holds_what_was_measured() -> None:
@@ -188,8 +189,13 @@ def test_a_change_of_a_large_relay_is_set_against_a_small_ones(many: float, verd
         return {"no change": {"up": 8.0, "brought": 0.0, "logins": 1}, "added": act, "removed": act}
 
     sizes = {str(SMALLEST): [row(10.0)] * 2, str(LARGEST): [row(many)] * 2}
-    lines = scale_page.changes(ON | {"sizes": sizes})
-    assert f"(less than 2: {verdict})." in lines[-1]
+    result = ON | {"sizes": sizes}
+    assert scale_targets.large(result)[0] == verdict
+    assert scale_targets.ports(result) == (
+        "met",
+        "1.0 to 1.0 s; on the largest relay {0:.1f} to {0:.1f} s".format(many - 9),
+    )
+    lines = scale_page.changes(result)
     beyond = next(line for line in lines if "beyond" in line)
     assert "| 1.0 (1.0 to 1.0) |" in beyond
 
@@ -201,6 +207,19 @@ def test_growth_shows_seconds_and_bytes() -> None:
     assert lines[-1] == (
         "| 1,000 | 250 | 3.0 | 3.0 | 3.0 | 3.0 | 0.6 | 123,456 | 22,240 | 7,489 | 5,381 |"
     )
+
+
+@pytest.mark.parametrize(("slow", "verdict"), [(4.9, "met"), (300.0, "missed")])
+def test_previews_are_set_against_the_configs_growth(slow: float, verdict: str) -> None:
+    seconds = {SMALLEST: 1.0, Size(1000, 1): slow * 4, Size(1, 250): slow}
+    sizes = {str(size): {"preview": [{"up": s}]} for size, s in seconds.items()}
+    found = scale_targets.previews({"sizes": sizes})
+    assert found[0] == verdict
+    assert f"{slow:.1f} times as long for 1 of 250" in found[1]
+
+
+def test_what_was_not_measured_is_no_verdict() -> None:
+    assert sum("| not measured yet |" in line for line in scale_targets.targets({})) == 6
 
 
 def test_user_data_is_counted_in_each_form_from_the_fullest_on() -> None:
@@ -216,4 +235,5 @@ def test_the_round_in_the_middle_is_shown() -> None:
 
     result = {"rounds": [one(300.0), one(110.0), one(130.0)], "prepared": [], "cold": False} | ON
     assert scale_page.shown(result)[RELAY][0].end == 130.0
-    assert any("at most 1.2, missed" in line for line in scale_page.timeline(result))
+    assert scale_targets.starts(result) == ("undecided", "1.10 to 3.00 times")
+    assert scale_targets.starts({"rounds": [one(121.0)] * 2})[0] == "missed"
