@@ -26,7 +26,7 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -196,7 +196,7 @@ def measure(of: peers.Peers, plan: Plan) -> Result:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the proxies, as a unit would
     faults, found, draw = Faults(), list[Result](), Random(SEED)  # noqa: S311 - an order
-    with ExitStack() as stack:
+    with torn_down() as stack:
         began, before = time.monotonic(), load()
         arms = bring_up(stack, of, plan.arms)
         until = time.monotonic() + plan.limit
@@ -226,6 +226,19 @@ def measure(of: peers.Peers, plan: Plan) -> Result:
             "lines": rounded(delayed),
             "once": singly,
         }
+
+
+@contextlib.contextmanager
+def torn_down() -> Iterator[ExitStack]:
+    """All arms end with it; what was measured is not lost where one does not."""
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        try:
+            stack.close()
+        except FAILURES as error:
+            say(f"an arm did not end: {reason(error)}")
 
 
 def cut_short(plan: Plan, found: Sequence[Result], delayed: Sequence[Result]) -> bool:

@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ENDS = 60  # seconds for a process to end, on an emulated machine that takes many hosts down
 HOLD = "mount -t tmpfs none /run && mount -t tmpfs none /etc/wireguard && echo ready && exec cat"
 
 
@@ -108,7 +109,7 @@ class Host:
         for process in [*self.started, self.holder]:
             if process is self.holder:
                 process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=ENDS)
         for pipe in (self.holder.stdin, self.holder.stdout):
             if pipe:
                 pipe.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench import judged, peers, plots, ratio, report
-from bench.compare import SEED, Faults, Plan, cut_short, drawn, rounded
+from bench.compare import SEED, Faults, Plan, cut_short, drawn, rounded, torn_down
 from bench.line import Line
 from bench.measures import MEASURES, received
 from bench.ratio import Ratio
@@ -87,6 +88,23 @@ def test_a_fault_is_told_with_how_often_it_was_seen() -> None:
         assert faults.without(arm, "udp", fails) is None  # type: ignore[arg-type]
         told = {1: "OSError: first", 2: "2 times, the last: OSError: second"}
         assert faults.seen() == {"frp": {"udp": told[times]}}
+
+
+def test_an_arm_that_does_not_end_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = []
+
+    def stuck() -> None:
+        raise subprocess.TimeoutExpired("rathole", 60)
+
+    def measured() -> str:
+        with torn_down() as stack:
+            stack.callback(ended.append, "the first")
+            stack.callback(stuck)
+            return "what was measured"
+
+    assert measured() == "what was measured"
+    assert ended == ["the first"]
+    assert "an arm did not end: TimeoutExpired" in capsys.readouterr().err
 
 
 def test_a_run_that_its_limit_ended_says_so() -> None:
