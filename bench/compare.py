@@ -60,6 +60,7 @@ EFFORTS = {  # on a real machine and an emulated one, and the same in short
 }
 FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError)
 CPU = "max"  # what a VM is given: all that can be emulated, as a CPU of today has AES
+MEMORY = "2048"  # MiB of a VM: with 768 it thrashed once all arms had held 1,000 connections
 Result = dict[str, Any]
 
 
@@ -190,42 +191,47 @@ def on_lines(arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults
     return found
 
 
-def measure(of: peers.Peers, plan: Plan) -> Result:
-    """All arms up here, and all that is asked of them."""
+def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] | None = None) -> Result:
+    """All arms up here, and all that is asked of them. ``keep`` is given all so far, each round."""
     effort = plan.effort
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the proxies, as a unit would
     faults, found, draw = Faults(), list[Result](), Random(SEED)  # noqa: S311 - an order
+    delayed: list[Result] = []
     with torn_down() as stack:
         began, before = time.monotonic(), load()
         arms = bring_up(stack, of, plan.arms)
+
+        def told(**singly: Any) -> Result:
+            return {
+                "machine": machine(),
+                **made_with(of),
+                "vm": False,
+                "date": time.strftime("%Y-%m-%d"),
+                "load": loads(before),
+                "seconds": round(time.monotonic() - began),
+                "effort": vars(effort),
+                "arms": [arm.name for arm in arms],
+                "versions": {arm.name: arm.version for arm in arms},
+                "missing": of.missing,
+                "faults": faults.seen(),
+                "cut short": cut_short(plan, found, delayed),
+                "rounds": rounded(found),
+                "lines": rounded(delayed),
+                "once": singly,
+            }
+
         until = time.monotonic() + plan.limit
         while len(found) < plan.rounds and time.monotonic() < until:
             found.append(one_round(arms, draw, effort, faults))
             say(f"round {len(found)} of {plan.rounds}, {time.monotonic() - began:.0f} s")
-        delayed: list[Result] = []
+            if keep:
+                keep(told())
         if plan.lines and can_delay(arms[0].net):
             delayed = on_lines(arms, plan, draw, faults)
             for arm in arms:
                 become(arm.net, Line())
-        singly = each_once(arms, plan, faults) if plan.rounds else {}
-        return {
-            "machine": machine(),
-            **made_with(of),
-            "vm": False,
-            "date": time.strftime("%Y-%m-%d"),
-            "load": loads(before),
-            "seconds": round(time.monotonic() - began),
-            "effort": vars(effort),
-            "arms": [arm.name for arm in arms],
-            "versions": {arm.name: arm.version for arm in arms},
-            "missing": of.missing,
-            "faults": faults.seen(),
-            "cut short": cut_short(plan, found, delayed),
-            "rounds": rounded(found),
-            "lines": rounded(delayed),
-            "once": singly,
-        }
+        return told(**(each_once(arms, plan, faults) if plan.rounds else {}))
 
 
 @contextlib.contextmanager
@@ -307,7 +313,7 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
     before = load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder), plan.cpu) as vm,
+        booted(Path(folder), "--cpu", plan.cpu, "--memory", MEMORY) as vm,
     ):
         say("the VM is up")
         if of.programs:
@@ -318,7 +324,10 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
         words += f" --arms {','.join(plan.arms)}" if plan.arms else ""
         run = f"python3 -m bench.compare {words} >/srv/said 2>&1"
         most = int(plan.limit * (2 if plan.lines else 1)) + 1800
-        vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
+        try:
+            vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
+        except AssertionError as error:
+            say(f"it did not end well, what it has kept is taken: {error}")
         result = vm.json("cat /srv/result")
     return {
         **result,
@@ -370,7 +379,8 @@ def main() -> None:
         arms,
         options.cpu,
     )
-    result = within_vm(of, plan) if options.vm else measure(of, plan)
+    keep = partial(write, options.json) if options.json else None
+    result = within_vm(of, plan) if options.vm else measure(of, plan, keep)
     if options.json:
         write(options.json, result)
     else:

@@ -82,13 +82,15 @@ class Inside:
 
 
 @contextmanager
-def booted(folder: Path, cpu: str = "") -> Iterator[Inside]:
-    """A VM with this checkout in it and WireGuard in its kernel; it is gone afterwards."""
+def booted(folder: Path, *words: str) -> Iterator[Inside]:
+    """A VM with this checkout in it and WireGuard in its kernel; it is gone afterwards.
+
+    ``words`` go to ``lab start``.
+    """
     vm = Inside(folder / "lab")
     vm.call("reserve", vm.name)
     try:
-        words = ("--variant", "net", "--cpu", cpu)
-        vm.call("start", vm.name, *words, stdin=USER_DATA)
+        vm.call("start", vm.name, "--variant", "net", *words, stdin=USER_DATA)
         unpack = f"mkdir -p {THERE} && tar -xzf - -C {THERE}"
         vm.call("exec", "--stdin", vm.name, "--", "sh", "-c", unpack, stdin=packed())
         vm.run("modprobe wireguard")  # absent, the tests would take the userspace one

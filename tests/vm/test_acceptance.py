@@ -12,8 +12,10 @@ import pytest
 
 from ..conftest import HOMES
 from ..relay_stack import ROOT, Stack
+from .adopted import MATRIX
 from .callers import answers, restart_relays_tunnel
 
+pytestmark = MATRIX
 FINE = "tcp/80 to home: answers"
 PORTS, RULES = "ip cgnat-relay ports", "/etc/wireguard/wg0.ip.nft"
 

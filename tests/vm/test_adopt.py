@@ -189,6 +189,7 @@ def test_what_was_changed_by_hand_is_named_and_mended(ours: Adopted) -> None:
     assert "unchanged" in ours.stack.pulumi("preview")
 
 
+@MATRIX
 def test_a_managed_firewall_shuts_what_is_not_declared(ours: Adopted) -> None:
     """And lets it in again once the firewall is the machine's own."""
     host, _, port = ours.opened["tcp/81"].rpartition(":")
