@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.netns.conftest import wireguard_env
 
 from . import peers
-from .compare import CPU, FULL, LINED, SHORT, Plan, ended, measure, within_vm, write
+from .compare import CPU, FULL, LINED, SHORT, Plan, Result, ended, measure, within_vm, write
 from .progress import say
 from .report import filled, read, text
 
@@ -42,11 +42,14 @@ def main() -> None:
     start = time.monotonic()
     short, full = Plan(SHORT, SHORT_LIMIT, short=True), Plan(FULL, FULL_LIMIT, LINED)
     plan = replace(full if options.full else short, cpu=options.cpu)
-    here = measure(peers.get(), plan)
-    write(options.folder / f"{here['wireguard']}.json", here)
+
+    def keep(result: Result) -> None:
+        write(options.folder / f"{result['wireguard']}.json", result)
+
+    keep(measure(peers.get(), plan, keep))
     if "WIREGUARD_GO" in wireguard_env():
         say("the same in a lab VM, whose kernel has WireGuard")
-        write(options.folder / "kernel.json", within_vm(peers.get(), plan))
+        keep(within_vm(peers.get(), plan))
     results = read(options.folder)
     for name, result in results.items():
         print(text(name, result))

@@ -26,6 +26,7 @@ from tests.vm.adopted import Adopted, fresh
 
 from .dataplane import machine as this_machine
 from .origins import load, loads
+from .ratio import Ratio, ratio
 from .sizes import LARGEST, SMALLEST, Size
 
 ROUND_TRIP = 50  # ms
@@ -149,12 +150,10 @@ ROWS: dict[str, Callable[[Rows], list[float]]] = {
 }
 
 
-def slower(sizes: Mapping[str, Rows]) -> float:
+def slower(sizes: Mapping[str, Rows]) -> Ratio:
     """How many times as long an ``up`` with a port added takes the large relay."""
-    few, many = (
-        statistics.median(column(sizes[str(size)], "added", "up")) for size in (SMALLEST, LARGEST)
-    )
-    return many / few
+    many, few = (column(sizes[str(size)], "added", "up") for size in (LARGEST, SMALLEST))
+    return ratio(many, few)
 
 
 def report(size: str, rows: Rows) -> None:
@@ -179,7 +178,7 @@ def main() -> None:
     result = measure(options.pairs, [SMALLEST, LARGEST])
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"up with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes']):.2f}")
+    print(f"up with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
 
 
 if __name__ == "__main__":

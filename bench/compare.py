@@ -60,7 +60,7 @@ EFFORTS = {  # on a real machine and an emulated one, and the same in short
 }
 FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError)
 CPU = "max"  # what a VM is given: all that can be emulated, as a CPU of today has AES
-MEMORY = "2048"  # MiB of a VM: with 768 it thrashed once all arms had held 1,000 connections
+MEMORY = 2048  # MiB of a VM: with 768 it thrashed once all arms had held 1,000 connections
 Result = dict[str, Any]
 
 
@@ -172,14 +172,17 @@ def one_round(arms: Sequence[Contender], draw: Random, effort: Effort, faults: F
     return found
 
 
-def on_lines(arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults) -> list[Result]:
-    """Rounds on each line with delay and loss."""
+def on_lines(
+    arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults
+) -> Iterator[list[Result]]:
+    """Rounds on each line with delay and loss; what there is so far, after each."""
     found: list[Result] = [{"delay": x.delay, "loss": x.loss, "rounds": []} for x in LINES]
     until = time.monotonic() + plan.limit
     for turn in range(plan.lines):
         for line, result in zip(LINES, found, strict=True):
             if time.monotonic() > until:
-                return found
+                yield found
+                return
             for arm in arms:
                 become(arm.net, line)
             values = {
@@ -188,12 +191,14 @@ def on_lines(arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults
             }
             result["rounds"].append({name: v for name, v in values.items() if v})
         say(f"lines, round {turn + 1} of {plan.lines}")
-    return found
+        yield found
 
 
-def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] | None = None) -> Result:
-    """All arms up here, and all that is asked of them. ``keep`` is given all so far, each round."""
-    effort = plan.effort
+def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] = lambda _: None) -> Result:
+    """All arms up here, and all that is asked of them.
+
+    ``keep`` is given what there is after each round, for a run that does not end well.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the proxies, as a unit would
     faults, found, draw = Faults(), list[Result](), Random(SEED)  # noqa: S311 - an order
@@ -201,37 +206,37 @@ def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] | None =
     with torn_down() as stack:
         began, before = time.monotonic(), load()
         arms = bring_up(stack, of, plan.arms)
+        made = {"machine": machine(), **made_with(of), "vm": False, "effort": vars(plan.effort)}
 
-        def told(**singly: Any) -> Result:
+        def so_far() -> Result:
             return {
-                "machine": machine(),
-                **made_with(of),
-                "vm": False,
+                **made,
                 "date": time.strftime("%Y-%m-%d"),
                 "load": loads(before),
                 "seconds": round(time.monotonic() - began),
-                "effort": vars(effort),
                 "arms": [arm.name for arm in arms],
                 "versions": {arm.name: arm.version for arm in arms},
                 "missing": of.missing,
                 "faults": faults.seen(),
-                "cut short": cut_short(plan, found, delayed),
+                "cut short": True,
                 "rounds": rounded(found),
                 "lines": rounded(delayed),
-                "once": singly,
+                "once": {},
             }
 
         until = time.monotonic() + plan.limit
         while len(found) < plan.rounds and time.monotonic() < until:
-            found.append(one_round(arms, draw, effort, faults))
+            found.append(one_round(arms, draw, plan.effort, faults))
             say(f"round {len(found)} of {plan.rounds}, {time.monotonic() - began:.0f} s")
-            if keep:
-                keep(told())
+            keep(so_far())
         if plan.lines and can_delay(arms[0].net):
-            delayed = on_lines(arms, plan, draw, faults)
+            for lined in on_lines(arms, plan, draw, faults):
+                delayed = lined
+                keep(so_far())
             for arm in arms:
                 become(arm.net, Line())
-        return told(**(each_once(arms, plan, faults) if plan.rounds else {}))
+        singly = each_once(arms, plan, faults) if plan.rounds else {}
+        return so_far() | {"cut short": cut_short(plan, found, delayed), "once": singly}
 
 
 @contextlib.contextmanager
@@ -313,7 +318,7 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
     before = load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder), "--cpu", plan.cpu, "--memory", MEMORY) as vm,
+        booted(Path(folder), "--cpu", plan.cpu, "--memory", str(MEMORY)) as vm,
     ):
         say("the VM is up")
         if of.programs:
@@ -326,7 +331,7 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
         most = int(plan.limit * (2 if plan.lines else 1)) + 1800
         try:
             vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
-        except AssertionError as error:
+        except FAILURES as error:
             say(f"it did not end well, what it has kept is taken: {error}")
         result = vm.json("cat /srv/result")
     return {
@@ -379,8 +384,8 @@ def main() -> None:
         arms,
         options.cpu,
     )
-    keep = partial(write, options.json) if options.json else None
-    result = within_vm(of, plan) if options.vm else measure(of, plan, keep)
+    kept = {"keep": partial(write, options.json)} if options.json else {}
+    result = within_vm(of, plan) if options.vm else measure(of, plan, **kept)
     if options.json:
         write(options.json, result)
     else:

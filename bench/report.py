@@ -75,7 +75,7 @@ def head(result: Result) -> str:
         f" iperf3 {on['iperf3']}, Python {on['python']}{made(result)}."
     )
     if result.get("cut short"):
-        text += " **Cut short**: its time was over before all rounds were done."
+        text += " **Cut short**: its time was over, or it failed, before all was done."
     if host := result.get("host"):
         text += f" The VM's host: {cpus(host)}, {busy(host['load'])}."
     for arm, why in result["missing"].items():
@@ -237,8 +237,8 @@ def read(folder: Path) -> dict[str, Result]:
         if path.exists():
             found[name] = json.loads(path.read_text())
             if other.exists() and not found[name]["lines"]:
-                apart = json.loads(other.read_text())
-                found[name] |= {"lines": apart["lines"], "lined": apart}
+                lined = json.loads(other.read_text())
+                found[name] |= {"lines": lined["lines"], "lined": lined}
     return found
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from tests.table import markdown
 
-from .changes import beyond, column
-from .ratio import Ratio, ratio
+from .changes import beyond, slower
+from .judged import VERDICTS
+from .ratio import Ratio
 from .scale import TARGETS, compared
 from .sizes import ALL, FORWARDS, LARGEST, SMALLEST, Size
 from .stages import read, total
@@ -34,7 +35,7 @@ def packets(result: Result) -> tuple[str, str]:
                 found = compared(result, name, what)
                 seen.append((f"{what}, {name}", found, found.verdict(target, more_is_better=more)))
     verdicts = [verdict for *_, verdict in seen]
-    whole = next(v for v in ("missed", "undecided", "met") if v in verdicts)
+    whole = next(verdict for verdict in VERDICTS if verdict in verdicts)
     counted = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
     those = "; ".join(f"{name}: {r}" for name, r, verdict in seen if verdict == "missed")
     return whole, f"of {len(seen)} ratios {counted}{f' ({those})' if those else ''}"
@@ -63,8 +64,7 @@ def ports(result: Result) -> tuple[str, str]:
 
 def large(result: Result) -> tuple[str, str]:
     """How many times as long one port more takes on the largest relay."""
-    many, few = (column(result["sizes"][str(size)], "added", "up") for size in (LARGEST, SMALLEST))
-    found = ratio(many, few)
+    found = slower(result["sizes"])
     return found.verdict(TIMES, more_is_better=False), f"{found} times"
 
 

@@ -197,9 +197,8 @@ def test_a_managed_firewall_shuts_what_is_not_declared(ours: Adopted) -> None:
     try:
         eventually(lambda: speaks(host, int(port)), "the stray service", within=60)
         ours.configure(firewall="managed")
-        assert "adds firewall managed: what is not declared is dropped" in ours.stack.pulumi(
-            "preview"
-        )
+        said = ours.stack.pulumi("preview")
+        assert "adds firewall managed: what is not declared is dropped" in said
         assert "confirmed" in ours.up()
         assert not speaks(host, int(port))
         assert ours.answers(80)
