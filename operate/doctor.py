@@ -30,7 +30,8 @@ class Target:
 class Answer(Enum):
     """What a caller from here meets."""
 
-    OPEN = "open"
+    OPEN = "open"  # something was said
+    TAKEN = "taken"  # over TCP nothing was, and whoever stands before the relay may take all
     REFUSED = "refused"
     SILENT = "silent"
     UNHEARD = "unheard"  # over UDP silence alone tells nothing
@@ -77,11 +78,20 @@ def call(target: Target) -> Answer:
             try:
                 return Answer.OPEN if connection.recv(1) else Answer.REFUSED
             except TimeoutError:
-                return Answer.OPEN
+                return _asked(connection)
     except ConnectionError:
         return Answer.REFUSED
     except OSError:
         return Answer.SILENT
+
+
+def _asked(connection: socket.socket) -> Answer:
+    """Whether one who says nothing by itself answers a question of the web's."""
+    try:
+        connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+        return Answer.OPEN if connection.recv(1) else Answer.TAKEN
+    except OSError:
+        return Answer.TAKEN
 
 
 def _datagram(host: str, port: int) -> Answer:
@@ -161,6 +171,8 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
             f"return path: {target.home} was asked and did not answer; does it have today's"
             " homeConfig, and does a firewall there let the port in?"
         )
+    if answer is Answer.TAKEN:
+        return None
     return f"silent: {target.home} has answered before; try again"
 
 
@@ -190,7 +202,6 @@ def report(found: Sequence[tuple[Target, Answer, str | None]], relay: Relay) -> 
     for what in relay.missing:
         yield f"relay: {what}"
     for target, answer, cause in found:
-        fine = (
-            "answers" if answer is Answer.OPEN else "is forwarded, and home is silent: UDP may be"
-        )
+        silent = answer is Answer.UNHEARD
+        fine = "is forwarded, and home is silent: UDP may be" if silent else "answers"
         yield f"{target} to {target.home}: {cause or fine}"

@@ -18,7 +18,7 @@ from components.plan import HostPlan
 from ..relay_stack import ProcessWatch
 from ..waiting import eventually
 from . import living
-from .conftest import RELAY, Lab, make
+from .conftest import RELAY, RELAY6, Lab, make
 from .door import OPERATE, Door, opened
 from .living import FINE
 from .topology import internet
@@ -187,13 +187,15 @@ def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.Mon
         agent.wait()
 
 
-def diagnosed(door: Door, port: int = 95, protocol: str = "tcp") -> tuple[int, str]:
+def diagnosed(
+    door: Door, port: int = 95, protocol: str = "tcp", relay: str = RELAY
+) -> tuple[int, str]:
     """The exit code, and what is said of one forward."""
     lab = door.lab
     target = {
         "protocol": protocol,
         "port": port,
-        "reach": f"{RELAY}:{port}",
+        "reach": f"{relay}:{port}",
         "home": "home",
         "address": str(lab.home().address),
         "to": "8081",
@@ -275,6 +277,35 @@ def test_a_datagram_tells_what_stops_it_from_a_silent_home(door: Door) -> None:
     refuse = "INPUT -p udp --dport 8081 -j REJECT --reject-with icmp-port-unreachable"
     code, said = stopped("home", refuse)
     assert (code, "service down" in said) == (1, True), said
+
+
+MUTE = """
+import socket, sys
+server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+taken = []
+while True:
+    taken.append(server.accept())
+"""
+
+
+def test_who_takes_a_call_and_is_mute_is_home_only_if_the_relay_saw_it(door: Door) -> None:
+    """Over both families; the off-case is one before the relay who takes all."""
+    lab = door.lab
+    lab.net["home"].start(["python3", "-c", MUTE, "8098"])
+    assert door.operate("bring", carried(plan(lab, "97:8098/tcp"))).returncode == 0
+    fine = (0, "tcp/97 to home: answers\n")
+    for relay in (RELAY, RELAY6):
+        eventually(lambda relay=relay: diagnosed(door, 97, relay=relay) == fine, relay, within=60)
+        lab.net["relay"].run("conntrack -F")
+    lab.net["internet"].start(["python3", "-c", MUTE, "97"])
+    lab.listens("internet", "*", 97)
+    taking = "PREROUTING -p tcp --dport 97 -j REDIRECT"
+    lab.net["internet"].run(f"iptables -t nat -I {taking}")
+    try:
+        code, said = diagnosed(door, 97)
+    finally:
+        lab.net["internet"].run(f"iptables -t nat -D {taking}")
+    assert (code, "outer firewall" in said) == (1, True), said
 
 
 OWN_INPUT = """

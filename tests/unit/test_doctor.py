@@ -40,6 +40,12 @@ def changed(*lines: str) -> list[str]:
         (Answer.SILENT, SAID, "return path"),
         (Answer.SILENT, changed("flow tcp 80 1 0"), "silent"),
         (Answer.UNHEARD, SAID, None),  # it has come to the relay
+        # Who is taken and told nothing may have met one before the relay, as QEMU's NAT.
+        (Answer.TAKEN, changed("flow tcp 80 2 0"), None),
+        (Answer.TAKEN, [x for x in SAID if "port tcp" not in x], "rule missing"),
+        (Answer.TAKEN, changed("peer 172.16.0.19/32 never"), "no handshake: home has never"),
+        (Answer.TAKEN, changed("flow tcp 80 0 0"), "outer firewall"),
+        (Answer.TAKEN, SAID, "return path"),
     ],
 )
 def test_causes(answer: Answer, said: list[str], cause: str | None) -> None:
@@ -109,17 +115,26 @@ def test_a_relay_that_is_not_whole_is_said_first() -> None:
     assert lines == ["relay: interface wg0 is not up", "tcp/80 to home: answers"]
 
 
-def test_calls_tell_open_refused_and_silent() -> None:
+def test_calls_tell_taken_open_refused_and_silent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = f"127.0.0.1:{server.getsockname()[1]}"
-        assert call(replace(TARGET, reach=here)) is Answer.OPEN
+        assert call(replace(TARGET, reach=here)) is Answer.TAKEN
 
         def hang_up() -> None:
-            for _ in range(2):
-                server.accept()[0].close()
+            server.accept()[0].close()  # the one before
+            asked = server.accept()[0]
+            assert asked.recv(99).startswith(b"HEAD / ")
+            asked.sendall(b"HTTP/1.0 200 OK")
+            asked.close()
+            greeted = server.accept()[0]
+            greeted.sendall(b"220 mail")
+            greeted.close()
+            server.accept()[0].close()
 
         thread = threading.Thread(target=hang_up)
         thread.start()
+        assert call(replace(TARGET, reach=here)) is Answer.OPEN, "the web"
+        assert call(replace(TARGET, reach=here)) is Answer.OPEN, "mail, which speaks first"
         assert call(replace(TARGET, reach=here)) is Answer.REFUSED, "as QEMU and proxies do"
         thread.join()
     assert call(replace(TARGET, reach=here)) is Answer.REFUSED
