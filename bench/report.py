@@ -1,8 +1,8 @@
 """Tables of what ``compare.py`` measured, for a terminal and for the docs.
 
 python3 -m bench.report FILE...               prints each result
-python3 -m bench.report --write PAGE FOLDER   puts kernel.json and userspace.json of a folder
-                                              into a page, between its markers
+python3 -m bench.report --write PAGE FOLDER   puts kernel.json, kernel-max.json and
+                                              userspace.json of a folder into a page
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ def head(result: Result) -> str:
         f" {busy(result['load'])}, {turns(result)} rounds, all in {result['seconds']} s."
         f" iperf3 {on['iperf3']}, Python {on['python']}{made(result)}."
     )
+    if fast := result.get("ciphers"):
+        said = ", ".join(f"{name} {number(speed)} MB/s" for name, speed in fast.items())
+        text += f" OpenSSL here, on one core: {said}."
     if result.get("cut short"):
         text += " **Cut short**: its time was over, or it failed, before all was done."
     if host := result.get("host"):
@@ -227,12 +230,13 @@ def filled(page: str, results: dict[str, Result]) -> str:
 
 
 def read(folder: Path) -> dict[str, Result]:
-    """The results in a folder, by the WireGuard that carried them.
+    """The results in a folder, by the WireGuard that carried them; ``kernel-max`` in a VM with all
+    that QEMU can emulate of a CPU.
 
     Bad lines may have been measured by a run of their own, ``kernel-lines.json``.
     """
     found = {}
-    for name in ("kernel", "userspace"):
+    for name in ("kernel", "kernel-max", "userspace"):
         path, other = folder / f"{name}.json", folder / f"{name}-lines.json"
         if path.exists():
             found[name] = json.loads(path.read_text())
