@@ -3,8 +3,8 @@
 Each arm has the hosts of ``line.py`` to itself, and the same services at home. A caller dials the
 relay's public address; in ``bare`` it dials home's tunnel address, as nothing forwards there.
 
-``wire`` is the floor: no relay and no tunnel. The caller dials home's own address, to which carrier
-and router have routes, so that what is seen is what the harness itself can do.
+``wire`` is the floor: no relay and no tunnel. The caller dials home's own address, so that what is
+seen is what the harness itself can do.
 
 ``article`` is what a widely read guide shows: DNAT to home and masquerade on the public interface,
 in wg0's PostUp, and the tunnel's network as ``AllowedIPs`` at home. Taken literally it answers
@@ -29,7 +29,7 @@ from tests.unit import samples
 from tests.waiting import eventually
 
 from .arms import LOAD, PING, Arm, bare_up
-from .line import CARRIER, HOME, HOUSE, ROUTER, way
+from .line import HOME, way
 
 MORE = 5400  # the port that is added while connections are open; home's PING is behind it
 FORWARDS = [f"{LOAD}:{LOAD}", f"{PING}:{PING}/both"]
@@ -147,8 +147,6 @@ def wire(env: dict[str, str]) -> Iterator[Contender]:
     """The floor: hosts and routes alone."""
     with way(env) as net:
         lab = make(net, forwards=FORWARDS)
-        net["internet"].run(f"ip route add {HOUSE} via {CARRIER}")
-        net["carrier"].run(f"ip route add {HOUSE} via {ROUTER}")
         yield Contender(
             name="wire",
             lab=lab,

@@ -90,7 +90,7 @@ def size(arm: Contender, segments: int) -> float:
     for seconds in (0, 1):
         if seconds:
             throughput(arm, seconds, "--reverse")
-        (told,) = json.loads(arm.net["carrier"].run("ip -s -j link show dev wan"))
+        (told,) = json.loads(arm.net["router"].run("ip -s -j link show dev wan"))
         seen.append(told["stats64"]["tx"])
     before, after = seen
     return float((after["bytes"] - before["bytes"]) / (after["packets"] - before["packets"]))
