@@ -138,8 +138,8 @@ class Relay(pulumi.ComponentResource):
         self.home_installers = handed_out(settings.homes, home_installer)
         self.home_formats = handed_out(settings.homes, for_one(home_formats))
         self.device_configs = handed_out(settings.devices, for_one(device_config))
-        # What each peer must take is in the state once, as the program's own outputs: with 250 homes
-        # it is 16 MB, and the engine writes the whole state at each step.
+        # What each peer must take is in the state once, as the program's own outputs: of 250 homes
+        # that is 16 MB, and the engine writes the whole state at each step.
         self.register_outputs(
             {
                 "publicIp": self.public_ip,
