@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.netns.conftest import RELAY, Lab, make
-from tests.netns.topology import Host
+from tests.netns.topology import ENDS, Host
 from tests.sshd import sshd_program
 from tests.waiting import eventually
 
@@ -47,7 +47,7 @@ class Daemon:
     def restart(self) -> None:
         """End it, and start it anew."""
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=ENDS)
         self.process = self.host.start(self.words)
 
 
