@@ -83,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     command = add("status", _status, "print what is known of a VM, or of all, as JSON")
     command.add_argument("name", metavar="NAME", nargs="?")
     add_vm("reset", _reset, "switch a VM off and on, without a shutdown")
+    add_vm("snapshot", _snapshot, "keep a running VM as it is now, memory and disk")
+    add_vm("restore", _restore, "make a running VM what it was at its snapshot")
     add_vm("stop", _stop, "end a VM and delete its disk; its addresses stay reserved")
     add("resume", _resume, "boot the VMs that are switched off; print their names as JSON")
     add("down", _down, "stop every VM of this lab and release every address")
@@ -153,6 +155,14 @@ def _status(options: argparse.Namespace) -> None:
 
 def _reset(options: argparse.Namespace) -> None:
     vm.reset(options.name)
+
+
+def _snapshot(options: argparse.Namespace) -> None:
+    vm.snapshot(options.name)
+
+
+def _restore(options: argparse.Namespace) -> None:
+    vm.restore(options.name)
 
 
 def _stop(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from lab.errors import LabError
 FILE = "machine.json"
 MEMORY = 768  # MiB
 DEATH = 10.0  # seconds a QEMU gets to end before it is killed
+SNAPSHOT, COPYING = "kept", 300.0  # its name in the disk; seconds to write or read all memory
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG")  # QEMU lives long: no secrets in its environment
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -166,6 +167,25 @@ def reset(name: str) -> None:
             monitor.execute("system_reset")
 
 
+def snapshot(name: str) -> None:
+    """Keep a running VM as it is now, memory and disk, for ``restore``; an older one goes.
+
+    It lies in the VM's own disk, so it ends with it.
+    """
+    _copy(name, "savevm")
+
+
+def restore(name: str) -> None:
+    """Make a running VM what it was at its snapshot, with the present time on its clock.
+
+    What it drew at random since then it will draw again: fit for a test, and for nothing else.
+    """
+    _copy(name, "loadvm")
+    done = execute(name, ["date", "-u", "-s", f"@{time.time():.3f}"])
+    if done.code:
+        raise LabError(f"{name} has not the present time: {done.stderr.decode().strip()}")
+
+
 def execute(
     name: str, words: list[str], stdin: bytes | None = None, timeout: float = 600.0
 ) -> agent.Done:
@@ -247,6 +267,16 @@ def _machine(folder: Path) -> Machine | None:
 def _require_running(name: str, folder: Path) -> None:
     if running(folder) is None:
         raise LabError(f"{name} does not run; see `python3 -m lab status`")
+
+
+def _copy(name: str, act: str) -> None:
+    """Have QEMU write or read a snapshot; it says nothing where all went well."""
+    with folders.locked_vm(name) as folder:
+        _require_running(name, folder)
+        with qmp.session(folder / command.MONITOR, COPYING) as monitor:
+            told = monitor.human(f"{act} {SNAPSHOT}")
+    if told:
+        raise LabError(f"{act} of {name}: {told}")
 
 
 def _create(folder: Path, machine: Machine, user_data: bytes) -> None:

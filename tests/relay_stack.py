@@ -24,11 +24,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Stack:
-    """A stack named ``name`` whose state, config, plugins and VMs are in ``folder``."""
+    """A stack named ``name`` whose state, config and plugins are in ``folder``.
+
+    So are its VMs, unless they are in the ``machines`` of another.
+    """
 
     folder: Path
     name: str = "test"
     program: Path = ROOT
+    machines: Path | None = None
     env: dict[str, str] = field(init=False)
     said: list[str] = field(default_factory=list)
     _outputs: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -37,7 +41,9 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = environment.prepare(self.folder / "engine", Path(sys.prefix) / "bin" / "python")
         found.pop("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", None)
-        self.env = environment.for_process(found) | {"CGNAT_RELAY_LAB": str(self.folder / "lab")}
+        self.env = environment.for_process(found) | {
+            "CGNAT_RELAY_LAB": str(self.machines or self.folder / "lab")
+        }
 
     @property
     def state(self) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +209,11 @@ def fresh(folder: Path, variant: str = "vps", user: str = USER) -> Iterator[Adop
         yield machine
     finally:
         stack.lab("down")
+
+
+def as_at_first(machine: Adopted, folder: Path) -> Adopted:
+    """The same machine as its snapshot has it, and a stack that knows nothing of it yet."""
+    machine.stack.lab("restore", NAME)
+    stack = Stack(folder, machines=Path(machine.stack.env["CGNAT_RELAY_LAB"]))
+    stack.init()
+    return replace(machine, stack=stack, seen="")

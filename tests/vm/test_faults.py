@@ -14,7 +14,7 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, MATRIX, NAME, UNFINISHED, Adopted, fresh
+from .adopted import BOOT, MATRIX, NAME, UNFINISHED, Adopted, as_at_first
 
 pytestmark = MATRIX
 
@@ -142,9 +142,8 @@ def alive(caller: socket.socket, within: float = 5) -> bool:
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
-    with fresh(tmp_path_factory.mktemp("faults")) as machine:
-        yield Changed(machine)
+def changed(booted: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Changed:
+    return Changed(as_at_first(booted, tmp_path_factory.mktemp("faults")))
 
 
 @pytest.fixture(scope="module")

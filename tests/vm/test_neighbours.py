@@ -13,7 +13,7 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, MATRIX, NAME, Adopted, fresh
+from .adopted import BOOT, FORWARDS, MATRIX, NAME, Adopted, as_at_first
 
 pytestmark = MATRIX
 
@@ -136,12 +136,12 @@ def seen() -> Iterator[dict[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
+def machine(booted: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Adopted:
     """A machine that has what a relay needs, so that each adoption is a short one."""
-    with fresh(tmp_path_factory.mktemp("neighbours")) as made:
-        made.run("apt-get -q update >/dev/null 2>&1")
-        made.install("wireguard-tools nftables iptables conntrack curl")
-        yield made
+    made = as_at_first(booted, tmp_path_factory.mktemp("neighbours"))
+    made.run("apt-get -q update >/dev/null 2>&1")
+    made.install("wireguard-tools nftables iptables conntrack curl")
+    return made
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)
