@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,8 +18,8 @@ from .adopted import (
     PASSWORD,
     UNFINISHED,
     Adopted,
-    as_at_first,
     compared,
+    fresh,
 )
 from .callers import speaks
 
@@ -28,8 +29,9 @@ SSH_SHUT = "INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP"
 
 
 @pytest.fixture(scope="module")
-def bare(booted: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Adopted:
-    return as_at_first(booted, tmp_path_factory.mktemp("adopt"))
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
+    with fresh(tmp_path_factory.mktemp("adopt")) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="module")
