@@ -41,9 +41,8 @@ class Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = environment.prepare(self.folder / "engine", Path(sys.prefix) / "bin" / "python")
         found.pop("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", None)
-        self.env = environment.for_process(found) | {
-            "CGNAT_RELAY_LAB": str(self.machines or self.folder / "lab")
-        }
+        self.machines = self.machines or self.folder / "lab"
+        self.env = environment.for_process(found) | {"CGNAT_RELAY_LAB": str(self.machines)}
 
     @property
     def state(self) -> str:
@@ -142,14 +141,18 @@ class Stack:
         self._outputs = self._outputs or self._json("output", "--json", "--show-secrets")
         return self._outputs
 
+    def resources(self, *words: str) -> list[dict[str, Any]]:
+        """All that the state holds; with ``--show-secrets`` in plain."""
+        return list(self._json("export", *words)["deployment"]["resources"])
+
     def urns(self) -> list[str]:
         """The names of all resources, as the engine knows them."""
-        return [str(r["urn"]) for r in self._json("export")["deployment"]["resources"]]
+        return [str(resource["urn"]) for resource in self.resources()]
 
     def keys(self) -> set[str]:
         """Every secret key: the seeds in the state, what is derived from them, the configs'."""
         found: set[str] = set()
-        for resource in self._json("export", "--show-secrets")["deployment"]["resources"]:
+        for resource in self.resources("--show-secrets"):
             if resource["type"] == "random:index/randomBytes:RandomBytes":
                 if resource["inputs"]["length"] != KEY_BYTES:
                     continue  # the global ID of the tunnel's IPv6 network, which is public

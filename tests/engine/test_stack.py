@@ -48,6 +48,13 @@ def test_files_with_secrets_are_the_users_alone(relay: Stack) -> None:
     assert (vm / "seed.iso").stat().st_mode & 0o777 == 0o600
 
 
+def test_what_homes_take_is_in_the_state_once(relay: Stack) -> None:
+    """It is large, and the engine writes all of the state at each step."""
+    for output in ("homeConfigs", "homeInstallers", "homeFormats", "deviceConfigs"):
+        holders = [r["type"] for r in relay.resources() if output in r.get("outputs", {})]
+        assert holders == ["pulumi:pulumi:Stack"], output
+
+
 def test_an_unchanged_program_changes_nothing(relay: Stack) -> None:
     said = relay.pulumi("up", "--yes", "--skip-preview")
     assert "unchanged" in said
