@@ -15,31 +15,32 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.netns.topology import Host, cable, hosts, number, route
+from tests.netns.topology import (
+    PUBLIC_ADDRESSES,
+    PUBLIC_CABLES,
+    PUBLIC_GATEWAYS,
+    Host,
+    cable,
+    forward,
+    hosts,
+    number,
+    route,
+)
 
 ROUTER, HOUSE, HOME = "192.0.2.2", "192.168.1.0/24", "192.168.1.2"
 CABLES = (
-    ("client", "eth0", "internet", "client"),
-    ("relay", "eth0", "internet", "relay"),
+    *PUBLIC_CABLES,
     ("router", "wan", "internet", "router"),
     ("home", "eth0", "router", "lan"),
 )
 ADDRESSES = (
-    ("client", "eth0", "203.0.113.9/24"),
-    ("internet", "client", "203.0.113.1/24"),
-    ("internet", "relay", "198.51.100.1/24"),
+    *PUBLIC_ADDRESSES,
     ("internet", "router", "192.0.2.1/24"),
-    ("relay", "eth0", "198.51.100.7/24"),
     ("router", "wan", f"{ROUTER}/24"),
     ("router", "lan", "192.168.1.1/24"),
     ("home", "eth0", f"{HOME}/24"),
 )
-GATEWAYS = (
-    ("client", "203.0.113.1"),
-    ("relay", "198.51.100.1"),
-    ("router", "192.0.2.1"),
-    ("home", "192.168.1.1"),
-)
+GATEWAYS = (*PUBLIC_GATEWAYS, ("router", "192.0.2.1"), ("home", "192.168.1.1"))
 ENDS = (("internet", "router"), ("router", "wan"))  # of home's line, with their devices
 SENDERS = ("client", "relay", "home")
 MANY = 65_535  # segments that a device takes as one, by default
@@ -65,8 +66,7 @@ def way(env: dict[str, str]) -> Iterator[dict[str, Host]]:
         number(net, *ADDRESSES)
         route(net, *GATEWAYS)
         net["internet"].run(f"ip route add {HOUSE} via {ROUTER}")
-        for host in ("internet", "relay", "router", "home"):
-            net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+        forward(net, "internet", "relay", "router", "home")
         for host in ("client", "home"):  # thousands of connections a second wait for their end
             net[host].run("sysctl -qw net.ipv4.tcp_tw_reuse=1")
             net[host].run(["sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65535"])

@@ -183,38 +183,53 @@ def route(net: dict[str, Host], *gateways: tuple[str, str]) -> None:
         net[host].run(f"ip route add default via {gateway}")
 
 
-# Between a caller and a home, whatever else the internet and the house have.
-CABLES = (
+# Between a caller and a home, whatever else the internet and the house have; PUBLIC is the half
+# without the house.
+PUBLIC_CABLES = (
     ("client", "eth0", "internet", "client"),
     ("relay", "eth0", "internet", "relay"),
+)
+CABLES = (
+    *PUBLIC_CABLES,
     ("carrier", "wan", "internet", "carrier"),
     ("router", "wan", "carrier", "lan"),
 )
-ADDRESSES = (
+PUBLIC_ADDRESSES = (
     ("client", "eth0", "203.0.113.9/24"),
     ("internet", "client", "203.0.113.1/24"),
     ("internet", "relay", "198.51.100.1/24"),
-    ("internet", "carrier", "192.0.2.1/26"),
     ("relay", "eth0", "198.51.100.7/24"),
+)
+ADDRESSES = (
+    *PUBLIC_ADDRESSES,
+    ("internet", "carrier", "192.0.2.1/26"),
     ("carrier", "wan", "192.0.2.2/26"),
     ("carrier", "lan", "100.64.0.1/24"),
     ("router", "wan", "100.64.0.2/24"),
     ("router", "lan", "192.168.1.1/24"),
     ("home", "eth0", "192.168.1.2/24"),
 )
-GATEWAYS = (
+PUBLIC_GATEWAYS = (
     ("client", "203.0.113.1"),
     ("relay", "198.51.100.1"),
+)
+GATEWAYS = (
+    *PUBLIC_GATEWAYS,
     ("carrier", "192.0.2.1"),
     ("router", "100.64.0.1"),
     ("home", "192.168.1.1"),
 )
 
 
+def forward(net: dict[str, Host], *names: str) -> None:
+    """Let hosts route."""
+    for host in names:
+        net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+
+
 def hand_on(net: dict[str, Host]) -> None:
     """Let the hosts of the way route, and NAT where a house or a carrier does."""
-    for host in ("internet", "relay", "carrier", "router", "home"):
-        net[host].run("sysctl -qw net.ipv4.ip_forward=1")
+    forward(net, "internet", "relay", "carrier", "router", "home")
     for host in ("carrier", "router"):
         net[host].run("nft -f -", stdin=NAT.format(dev="wan"))
 

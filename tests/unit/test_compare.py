@@ -194,6 +194,12 @@ def test_what_an_arm_cannot_do_and_who_is_missing_is_said() -> None:
     assert "cut; new ones after 3 s" in text
 
 
+def test_how_fast_the_cpu_is_at_the_ciphers_is_said() -> None:
+    said = report.head(result() | {"ciphers": {"AES-128-GCM": 19.74}})
+    assert "OpenSSL here, on one core: AES-128-GCM 19.7 MB/s." in said
+    assert "OpenSSL here" not in report.head(result())
+
+
 def test_what_failed_once_is_not_told_as_not_measured() -> None:
     found = result()
     del found["once"]["frp"]
