@@ -213,7 +213,8 @@ def fresh(folder: Path, variant: str = "vps", user: str = USER) -> Iterator[Adop
 
 def as_at_first(machine: Adopted, folder: Path) -> Adopted:
     """The same machine as its snapshot has it, and a stack that knows nothing of it yet."""
+    machine.stack.lab("resume")  # whoever had it before may have switched it off
     machine.stack.lab("restore", NAME)
-    stack = Stack(folder, machines=Path(machine.stack.env["CGNAT_RELAY_LAB"]))
+    stack = Stack(folder, machines=machine.stack.machines)
     stack.init()
     return replace(machine, stack=stack, seen="")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,8 +17,8 @@ from .adopted import (
     PASSWORD,
     UNFINISHED,
     Adopted,
+    as_at_first,
     compared,
-    fresh,
 )
 from .callers import speaks
 
@@ -29,9 +28,8 @@ SSH_SHUT = "INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j DROP"
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopted]:
-    with fresh(tmp_path_factory.mktemp("adopt")) as machine:
-        yield machine
+def bare(booted: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Adopted:
+    return as_at_first(booted, tmp_path_factory.mktemp("adopt"))
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +322,9 @@ def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str
     machine = shared[0]
     machine.configure()
     machine.up()
-    machine.stack.lab("stop", NAME)
+    machine.run("setsid sh -c 'sleep 1; poweroff -ff' >/dev/null 2>&1 &")
+    off = lambda: '"stopped"' in machine.stack.lab("status", NAME)  # noqa: E731
+    eventually(off, "the machine is off", within=60)
     said = machine.destroy(check=False)
     assert "exit status 0" not in said
     assert f"CGNAT_RELAY_FORGET={machine.reach}" in said

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
-from .adopted import NAME, Adopted
+from ..relay_stack import Stack
+from .adopted import NAME, Adopted, as_at_first
 
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 FILE, PROCESS = "/root/later", "[s]leep 4567"
 
 
-def test_what_came_later_is_gone(booted: Adopted) -> None:
-    booted.stack.lab("restore", NAME)  # whoever had it before may have rebooted it
-    boot = booted.run("cat /proc/sys/kernel/random/boot_id")
-    booted.run(f"echo later >{FILE}; setsid sleep 4567 >/dev/null 2>&1 & date -s 2020-01-01")
-    assert booted.well(f"[ -e {FILE} ] && pgrep -f '{PROCESS}'")
-    booted.stack.lab("restore", NAME)
-    assert not booted.well(f"[ -e {FILE} ]")
-    assert not booted.well(f"pgrep -f '{PROCESS}'")
-    assert booted.run("cat /proc/sys/kernel/random/boot_id") == boot
-    assert float(booted.run("date +%s")) == pytest.approx(time.time(), abs=30)
+def test_what_came_later_is_gone(booted: Adopted, tmp_path: Path) -> None:
+    machine = as_at_first(booted, tmp_path)
+    boot = machine.run(BOOT_ID)
+    machine.run(f"echo later >{FILE}; setsid sleep 4567 >/dev/null 2>&1 & date -s 2020-01-01")
+    assert machine.well(f"[ -e {FILE} ] && pgrep -f '{PROCESS}'")
+    machine.stack.lab("restore", NAME)
+    assert not machine.well(f"[ -e {FILE} ]")
+    assert not machine.well(f"pgrep -f '{PROCESS}'")
+    assert machine.run(BOOT_ID) == boot
+    assert float(machine.run("date +%s")) == pytest.approx(time.time(), abs=30)
 
 
-def test_one_without_a_snapshot_is_told(booted: Adopted) -> None:
-    booted.stack.lab("snapshot", NAME)  # again: the older one goes
-    said = booted.stack.lab("restore", "nobody", check=False)
-    assert "lab: nobody does not run" in said
+def test_one_without_a_snapshot_is_told_and_left_alone(relay: Stack) -> None:
+    boot = relay.inside("test-relay", BOOT_ID)
+    said = relay.lab("restore", "test-relay", check=False)
+    assert "lab: loadvm of test-relay: " in said
+    assert relay.inside("test-relay", BOOT_ID) == boot
