@@ -274,9 +274,21 @@ def _copy(name: str, act: str) -> None:
     with folders.locked_vm(name) as folder:
         _require_running(name, folder)
         with qmp.session(folder / command.MONITOR, COPYING) as monitor:
+            # Asked first: a loadvm that finds none leaves the VM paused (QEMU 7.2).
+            if act == "loadvm" and SNAPSHOT not in _snapshots(monitor):
+                raise LabError(
+                    f"{name} has no snapshot: run `python3 -m lab snapshot {name}` while it is "
+                    "as you want it back"
+                )
             told = monitor.human(f"{act} {SNAPSHOT}")
     if told:
         raise LabError(f"{act} of {name}: {told}")
+
+
+def _snapshots(monitor: qmp.Monitor) -> set[str]:
+    """The names of the snapshots that the VM's disks hold."""
+    images = [d.get("inserted", {}).get("image", {}) for d in monitor.execute("query-block")]
+    return {kept["name"] for image in images for kept in image.get("snapshots", [])}
 
 
 def _create(folder: Path, machine: Machine, user_data: bytes) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ..relay_stack import Stack
 from .adopted import NAME, Adopted, as_at_first
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
@@ -27,10 +26,3 @@ def test_what_came_later_is_gone(booted: Adopted, tmp_path: Path) -> None:
     assert machine.run(BOOT_ID) == boot
     assert float(machine.run("date +%s")) == pytest.approx(time.time(), abs=30)
     machine.stack.lab("snapshot", NAME)  # as at first, for whoever comes next
-
-
-def test_one_without_a_snapshot_is_told_and_left_alone(relay: Stack) -> None:
-    boot = relay.inside("test-relay", BOOT_ID)
-    said = relay.lab("restore", "test-relay", check=False)
-    assert "lab: loadvm of test-relay: " in said
-    assert relay.inside("test-relay", BOOT_ID) == boot
