@@ -1,9 +1,8 @@
-"""Every test: ``python3 -m tests [FOLDER]``, in two runs side by side, for both mostly wait.
+"""Every test: ``python3 -m tests [FOLDER]``, in several processes, for each mostly waits.
 
-The machines (layers ``engine`` and ``vm``) boot one after the other in a run of their own; what is
-said of them is printed in the end. A few that failed are run once more, alone: on a busy machine a
-deadline may pass that was not the code's. What passes only then is named, and is no failure.
-FOLDER gets a report of each run, in JUnit's form.
+What shares a machine stays in one process (``tests/conftest.py`` tells which). A few that failed
+are run once more, alone: on a busy machine a deadline may pass that was not the code's. What passes
+only then is named, and is no failure. FOLDER gets a report of each run, in JUnit's form.
 """
 
 from __future__ import annotations
@@ -16,35 +15,19 @@ from xml.etree import ElementTree
 
 HERE = Path(__file__).resolve().parent
 MACHINES = ("engine", "vm")
+# Two for machines and one for all else; with more, two cores do not keep the tests' deadlines.
+SIDE_BY_SIDE = ["-n", "3", "--dist", "loadscope", "--no-loadscope-reorder"]
 FEW = 3
 
 
 def main(words: list[str]) -> int:
     """Run all; 0 where every test passed, be it the second time."""
-    layers = sorted(p.name for p in HERE.iterdir() if (p / "__init__.py").exists())
-    others = [f"tests/{name}" for name in layers if name not in MACHINES]
-    machines = [f"tests/{name}" for name in MACHINES]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(words[0] if words else scratch)
-        with tempfile.TemporaryFile("w+") as said:
-            waiting = subprocess.Popen(
-                pytest(folder / "machines.xml", machines),
-                cwd=HERE.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                codes = [run(folder / "others.xml", others)]
-                print(f"tests: {', '.join(others)} ended, {', '.join(machines)} go on", flush=True)
-            finally:
-                waiting.wait()  # an interrupt reaches it too, and it takes its machines down
-            codes.append(waiting.returncode)
-            said.seek(0)
-            print(said.read(), flush=True)
-        if max(codes) != 1:  # all passed, or pytest itself did not
-            return max(codes)
-        failed = failures(folder / "others.xml") + failures(folder / "machines.xml")
+        code = run(folder / "all.xml", [*SIDE_BY_SIDE, *(f"tests/{name}" for name in order())])
+        if code != 1:  # all passed, or pytest itself did not
+            return code
+        failed = failures(folder / "all.xml")
         if len(failed) > FEW:
             return 1
         print(f"tests: {len(failed)} failed, and run once more, alone", flush=True)
@@ -52,6 +35,13 @@ def main(words: list[str]) -> int:
             return 1
         print("tests: passed only the second time, alone:", *failed, sep="\n  ", flush=True)
         return 0
+
+
+def order() -> list[str]:
+    """The layers, those first whose tests take longest."""
+    layers = sorted(p.name for p in HERE.iterdir() if (p / "__init__.py").exists())
+    first = (*MACHINES, "netns")
+    return [*first, *(name for name in layers if name not in first)]
 
 
 def run(report: Path, what: list[str]) -> int:

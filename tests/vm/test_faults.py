@@ -14,9 +14,7 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, MATRIX, NAME, UNFINISHED, Adopted, as_at_first
-
-pytestmark = MATRIX
+from .adopted import BOOT, NAME, UNFINISHED, Adopted, as_at_first, rows
 
 STATE = "/etc/wireguard/cgnat-relay"
 # What can be seen when the moment has come. Asked often, but not without a pause: an emulated CPU
@@ -156,7 +154,7 @@ def seen() -> Iterator[dict[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", rows(FAULTS, "the connection is cut"))
 def test_never_half(
     changed: Changed, seen: dict[str, dict[str, str]], fault: str, moment: str
 ) -> None:
