@@ -90,11 +90,14 @@ def looking(terms: Iterable[str] = ()) -> str:
     return _packed([*_scripts(("look", "peers")), *adopting])
 
 
-def observing(probes: Iterable[str], replaced: Mapping[str, str] | None = None) -> str:
-    """What asks a relay about flows; ``probes`` are lines ``PROTOCOL PORT``."""
-    return _packed(
-        [*_scripts(("check", "flows", "foreign", "observe"), replaced), _list("probes", probes)]
-    )
+def observing(
+    targets: Iterable[Mapping[str, object]], replaced: Mapping[str, str] | None = None
+) -> str:
+    """What asks a relay about forwards, each as ``operate.doctor.Target`` has it."""
+    names = ("protocol", "port", "address", "to")
+    probes = (" ".join(str(target[name]) for name in names) for target in targets)
+    scripts = _scripts(("check", "dial", "flows", "foreign", "observe"), replaced)
+    return _packed([*scripts, _list("probes", probes)])
 
 
 def _scripts(names: Iterable[str], replaced: Mapping[str, str] | None = None) -> list[File]:

@@ -72,7 +72,7 @@ def probe(
 
     def write(found: Sequence[Any]) -> str:
         targets = [target(h, f, found[1].get(str(f.opening), "")) for h, f in forwards]
-        bundle = observing(f"{t['protocol']} {t['port']}" for t in targets)
+        bundle = observing(targets)
         return request(found[0], settings.tunnel.interface, bundle, targets)
 
     return operated(

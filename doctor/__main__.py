@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = outputs.read(stack, secrets=True)
     targets = [*asked(told)]
     request = entry(stack) | {
-        "bundle": observing(f"{target['protocol']} {target['port']}" for target in targets),
+        "bundle": observing(targets),
         "targets": targets,
     }
     done = subprocess.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 PATIENCE = 5.0  # seconds for a caller to be answered
@@ -59,6 +59,7 @@ class Relay:
         None  # the tunnel's port; its flows, and those unanswered
     )
     drops: tuple[Drop, ...] = ()
+    takes: dict[int, bool] = field(default_factory=dict)  # whether home does, from the relay
 
     def drop(self, hook: str) -> Drop | None:
         """What may drop at a hook, the certain ones first."""
@@ -123,6 +124,7 @@ def read(lines: Sequence[str]) -> Relay:
     flows: dict[tuple[str, int], tuple[int, int]] = {}
     dialled: tuple[int, int, int] | None = None
     drops: list[Drop] = []
+    takes: dict[int, bool] = {}
     for line in lines:
         kind, *words = line.split()
         if kind == "drops":
@@ -139,9 +141,11 @@ def read(lines: Sequence[str]) -> Relay:
             ports |= {(words[0], port) for port in range(int(first), int(last or first) + 1)}
         elif kind == "flow":
             flows[words[0], int(words[1])] = int(words[2]), int(words[3])
+        elif kind == "home":
+            takes[int(words[0])] = words[1] == "takes"
         elif kind == "dialled":
             dialled = int(words[0]), int(words[1]), int(words[2])
-    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled, tuple(drops))
+    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled, tuple(drops), takes)
 
 
 def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
@@ -154,16 +158,11 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
     if age is None or age > STALE:
         since = "has never been seen" if age is None else f"was last seen {age} s ago"
         return f"no handshake: {target.home} {since}; {unheard(relay)}"
-    if answer is Answer.REFUSED:
+    if answer is Answer.REFUSED and not (target.protocol == "tcp" and relay.takes.get(target.port)):
         return f"service down: {target.home} refuses port {target.to}; is it started?"
     seen, unanswered = relay.flows.get((target.protocol, target.port), (0, 0))
     if not seen:
-        # What is dropped on its way leaves no flow behind, wherever that is.
-        drop = relay.drop("forward")
-        if drop and drop.certain:
-            return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
-        told = "outer firewall: no packet reached the relay; open the port at the provider"
-        return f"{told}; or on the relay {drop.chain} drops it: {drop.fix}" if drop else told
+        return stopped(target, answer, relay)
     if answer is Answer.UNHEARD:
         return None
     if unanswered:
@@ -174,6 +173,21 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
     if answer is Answer.TAKEN:
         return None
     return f"silent: {target.home} has answered before; try again"
+
+
+def stopped(target: Target, answer: Answer, relay: Relay) -> str:
+    """Who stops it before home is asked: what is dropped or refused on its way leaves no flow."""
+    drop = relay.drop("forward")
+    if drop and drop.certain:
+        return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
+    told = "outer firewall: no packet reached the relay"
+    if answer is Answer.REFUSED:
+        told = (
+            f"outer firewall: the relay reaches {target.home}'s port {target.to}, callers are"
+            " refused before it"
+        )
+    told += "; open the port at the provider"
+    return f"{told}; or on the relay {drop.chain} drops it: {drop.fix}" if drop else told
 
 
 def unheard(relay: Relay) -> str:

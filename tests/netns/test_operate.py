@@ -200,9 +200,7 @@ def diagnosed(
         "address": str(lab.home().address),
         "to": "8081",
     }
-    asked = json.loads(
-        request(door.host(), "wg0", observing([f"{protocol} {port}"], {"check": FINE}))
-    )
+    asked = json.loads(request(door.host(), "wg0", observing([target], {"check": FINE})))
     words = lab.net["client"].argv([*OPERATE, "diagnose"])
     done = subprocess.run(
         words,
@@ -222,18 +220,27 @@ CAUSES = {
         "iptables -I INPUT -p tcp --dport 8081 -j REJECT --reject-with tcp-reset",
     ),
     "return path": ("home", "iptables -I INPUT -p tcp --dport 8081 -j DROP"),
-    "outer firewall": ("internet", "iptables -I FORWARD -p tcp --dport 95 -j DROP"),
+    "outer firewall: no packet": ("internet", "iptables -I FORWARD -p tcp --dport 95 -j DROP"),
+    "outer firewall: the relay reaches home's port 8081, callers are refused before it": (
+        "internet",
+        "iptables -I FORWARD -p tcp --dport 95 -j REJECT --reject-with tcp-reset",
+    ),
     # Of the owner's own: an accept of ours does not undo its drop.
     "own firewall: on the relay chain f of table inet mine in nft drops it": (
         "relay",
         "nft 'add table inet mine; add chain inet mine f"
         " { type filter hook forward priority 0; policy drop; }'",
     ),
+    "own firewall: on the relay chain g of table inet mine in nft drops it": (
+        "relay",
+        "nft 'add table inet mine; add chain inet mine g { type filter hook forward priority 0; };"
+        " add rule inet mine g reject with tcp reset; add rule inet mine g reject'",
+    ),
     "no handshake": ("relay", "wg set wg0 peer KEY remove"),
 }
 
 
-@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.partition(":")[0])
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.partition(" drops")[0])
 def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
     """The service is refused by a rule that answers as the kernel does where nobody listens."""
     where, command = CAUSES[cause]

@@ -26,6 +26,9 @@ def changed(*lines: str) -> list[str]:
     return [x for x in SAID if x.split(",")[0].split("/")[0][:14] not in heads] + list(lines)
 
 
+NO_FLOW = changed("flow tcp 80 0 0")
+
+
 @pytest.mark.parametrize(
     ("answer", "said", "cause"),
     [
@@ -36,6 +39,9 @@ def changed(*lines: str) -> list[str]:
         (Answer.SILENT, changed("peer 172.16.0.19/32 never"), "no handshake: home has never"),
         (Answer.SILENT, changed("peer 172.16.0.19/32,fd00::1/128 181"), "last seen 181 s ago"),
         (Answer.REFUSED, SAID, "service down: home refuses port 8080"),
+        (Answer.REFUSED, [*NO_FLOW, "home 80 refuses"], "service down: home refuses port 8080"),
+        (Answer.REFUSED, NO_FLOW, "service down: home refuses port 8080"),
+        (Answer.REFUSED, [*NO_FLOW, "home 80 takes"], "callers are refused before it; open"),
         (Answer.SILENT, changed("flow tcp 80 0 0"), "outer firewall"),
         (Answer.SILENT, SAID, "return path"),
         (Answer.SILENT, changed("flow tcp 80 1 0"), "silent"),
