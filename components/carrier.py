@@ -17,7 +17,10 @@ from pathlib import Path
 from .model import Forward, Home
 from .plan import STATIC, File, HostPlan
 
-SCRIPTS = ("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "undo")
+SCRIPTS = (
+    *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
+    "undo",
+)
 PROJECT = Path(__file__).resolve().parents[1]
 
 
