@@ -165,6 +165,36 @@ def test_what_cannot_be_undone_yet_is_tried_again(lab: Lab, before: list[str]) -
     assert left(lab, before) == []
 
 
+def test_a_disk_that_is_full_at_boot_is_met_again_until_there_is_room(
+    lab: Lab, before: list[str]
+) -> None:
+    """What the change put there boots; it is taken back as soon as that can be done."""
+    relay = lab.net["relay"]
+    brought(lab)
+    rules = "/etc/wireguard/wg0.ip.nft"
+    old = relay.run(f"cat {rules}")
+    other = living.edited(untouched.adopting(lab), rules, lambda text: text + "# another\n")
+    living.lay(lab, other)
+    untouched.stand_in(lab)
+    assert run(lab, living.APPLY).splitlines()[-1].startswith("unconfirmed ")
+    power_cut(lab)
+    relay.write(f"{BIN}/timers", ":\n")  # room for a line of the stand-in's
+    relay.run(f"rm {STATE}/unfinished/token")  # which would make room
+    used = relay.run("df --output=used -k /etc/wireguard").split()[-1]
+    relay.run(f"mount -o remount,size={used}k /etc/wireguard")
+    try:
+        run(lab, RECOVER)
+        assert relay.run(f"cat {rules}") != old, "the off-case: there was no room"
+    finally:
+        relay.run("mount -o remount,size=50% /etc/wireguard")
+    time_is_up(lab)
+    assert relay.run(f"cat {rules}") == old
+    assert "udp . 80 :" in relay.run("nft list table ip cgnat-relay")
+    assert relay.run(f"find {STATE} -name 'unfinished*'") == ""
+    gone(lab)
+    assert left(lab, before) == []
+
+
 def test_a_plan_that_was_taken_back_at_boot_cannot_be_confirmed(
     lab: Lab, before: list[str]
 ) -> None:

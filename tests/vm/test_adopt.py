@@ -59,7 +59,7 @@ def cut_by_power(machine: Adopted) -> None:
     """An update whose machine is reset once its change waits to be confirmed."""
     cut = threading.Thread(
         target=lambda: (
-            machine.run(f"timeout 500 sh -c '{WAIT_FOR_TOKEN}'; sync"),
+            machine.run(f"timeout 500 sh -c '{WAIT_FOR_TOKEN}'"),
             machine.stack.lab("reset", NAME),
         )
     )

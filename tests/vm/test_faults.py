@@ -45,7 +45,7 @@ FAULTS = {
     "apt is locked for 40 s": 'python3 -c "import fcntl, time;'
     " held = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(held, fcntl.LOCK_EX);"
     ' time.sleep(40)"',
-    "the power is cut": "sync",
+    "the power is cut": ":",
 }
 MEND = "rm -f /var/tmp/fill /var/tmp/fill2"
 ECHO = """\
