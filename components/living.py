@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -154,7 +155,7 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
                 pulumi.log.info(f"{name}: {line}")
         if preview:
             _tell_keys(name, look, after)
-    return drifted(look)
+    return drifted(look, summary(settings), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None:
@@ -180,12 +181,18 @@ def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None
             pulumi.log.info(f"{name}: {peer} comes with its {which} key")
 
 
-def drifted(look: Mapping[str, Any]) -> str:
+def drifted(look: Mapping[str, Any], wanted: Sequence[str], now: str) -> str:
     """``2: peers peers-of-wg0``: numbered, so that the same twice is another text.
 
-    The text of a drift stays until there is another one, for a change of it is an update.
+    The text of a drift stays until there is another one, for a change of it is an update. A machine
+    that was put back to an older plan (``wanted`` is the summary of ours), or to none, is as that
+    left it, and yet to be brought anew; where there is none nothing counts, so ``now`` tells apart.
     """
     found = list(look["changed"])
+    if look["is"] == "new":
+        return f"{now}: no relay is there"
+    if look["is"] == "here" and look["summary"] and list(look["summary"]) != list(wanted):
+        found.insert(0, "another plan")
     if look["is"] == "between":
         found.insert(0, "a change that was not confirmed")
     mended = str(look["drift"])

@@ -40,7 +40,10 @@ ended() {
 	rm -f /run/rotate.pid
 }
 case "$*" in
-"stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
+"stop wg-quick@wg0.service")
+	# Of what was started by hand it knows nothing.
+	[ -e /run/by-hand ] || ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0
+	;;
 "start wg-quick@wg0.service") wg-quick up wg0 ;;
 "-q disable --now wg-quick@wg0-2.service") wg-quick down wg0-2 || : ;;
 "start wg-quick@wg0-2.service") ip link show wg0-2 >/dev/null 2>&1 || wg-quick up wg0-2 ;;

@@ -168,6 +168,15 @@ def test_a_forward_that_goes_with_the_tunnels_restart_is_cut_too(lab: Lab) -> No
     assert flows(lab, "--orig-port-dst", "90") == ""
 
 
+def test_a_tunnel_that_was_started_by_hand_changes_too(lab: Lab) -> None:
+    """As after ``systemctl stop wg-quick@wg0; wg-quick up wg0``: the unit has nothing to stop."""
+    relay = lab.net["relay"]
+    everything(lab, ["90:8080/udp"])
+    relay.run("touch /run/by-hand")
+    everything(lab, ["90:8080/udp"], mtu=1400)
+    assert "mtu 1400 " in relay.run("ip link show wg0")
+
+
 def test_a_relay_that_runs_keeps_its_interface(lab: Lab) -> None:
     """The old one would hold the tunnel's port, and neither plan could run."""
     everything(lab, ["90:8080/udp"])

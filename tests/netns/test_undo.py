@@ -5,13 +5,17 @@ systemd, apt and dpkg are stand-ins (``untouched``): which package needs which i
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
 
+from ..unpacked import unpacked
 from . import untouched
 from .conftest import Lab
-from .living import BIN
+from .living import BIN, STATE
+from .test_firewalld import PACKAGES as FIREWALLD
+from .test_firewalld import Firewalld
 from .untouched import PACKAGES, brought, gone, holds, left
 
 FORWARD = "/proc/sys/net/ipv4/ip_forward"
@@ -47,6 +51,62 @@ def test_a_package_that_another_has_come_to_need_stays(lab: Lab) -> None:
         "package conntrack stays, for nftables",
     ]
     assert installed(lab) == ["base-files", "conntrack", "nftables", "their-tool"]
+
+
+def test_what_somebody_else_installs_meanwhile_is_theirs(lab: Lab) -> None:
+    """While we wait for apt's lock, and after a run that was cut short in its middle."""
+    relay = lab.net["relay"]
+    relay.write(f"{BIN}/meanwhile", "their-server\n")
+    brought(lab)
+    relay.run(f"rm {BIN}/meanwhile")
+    relay.run("nft flush map ip cgnat-relay ports")
+    relay.run(f"touch {STATE}/coming")
+    relay.run(["sh", "-c", f"echo their-tool >>{PACKAGES}"])
+    brought(lab)
+    assert "nftables" in installed(lab), "the off-case"
+    assert gone(lab) == ""
+    assert installed(lab) == ["base-files", "their-server", "their-tool"]
+
+
+def test_a_folder_that_was_empty_before_stays(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    relay.run(["sh", "-c", "rm -rf /usr/local/lib; mkdir /usr/local/lib"])
+    before = holds(lab)
+    brought(lab)
+    gone(lab)
+    assert left(lab, before) == []
+
+
+def test_another_interface_that_is_named_as_ours_might_be_stays(lab: Lab) -> None:
+    """``wg0-2`` is there while the relay's own key changes, and at no other time ours."""
+    relay = lab.net["relay"]
+    brought(lab)
+    relay.run("ip link add wg0-2 type veth peer name their-end")
+    gone(lab)
+    assert "wg0-2@" in relay.run("ip -o link show")
+    assert "wg0:" not in relay.run("ip -o link show"), "the off-case"
+
+
+def test_firewalld_is_untold_while_it_does_not_run(lab: Lab) -> None:
+    """Its own program writes its files."""
+    packages = unpacked("firewalld", *FIREWALLD.split())
+    relay = lab.net["relay"]
+    relay.run(f"cp -r {packages}/etc/firewalld /etc/")
+    words = shlex.join(Firewalld(relay, packages).words("firewall-offline-cmd"))
+    folders = f"--system-config=/etc/firewalld --default-config={packages}/usr/lib/firewalld"
+    brought(lab)
+    relay.write(f"{BIN}/firewall-offline-cmd", f'#!/bin/sh\nexec {words} {folders} "$@"\n')
+    relay.write(f"{BIN}/firewall-cmd", "#!/bin/sh\nexit 252\n")
+    relay.run(f"chmod 755 {BIN}/firewall-offline-cmd {BIN}/firewall-cmd")
+
+    def told() -> set[str]:
+        return set(relay.run(f"{BIN}/firewall-offline-cmd --list-ports").split())
+
+    relay.write(f"{STATE}/firewalld", "51820/udp\n")
+    relay.run(f"{BIN}/firewall-offline-cmd --add-port=51820/udp --add-port=80/tcp")
+    assert told() == {"51820/udp", "80/tcp"}
+    assert gone(lab) == ""
+    assert told() == {"80/tcp"}
 
 
 NEEDS = {

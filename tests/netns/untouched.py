@@ -78,8 +78,18 @@ verb=$1
 shift
 case $verb in
 install)
-	for name; do case $name in -*) ;; *) echo "$name" >>{PACKAGES} ;; esac; done
-	sort -u -o {PACKAGES} {PACKAGES}
+	for name; do
+		case $name in -*) continue ;; esac
+		if [ -z "$dry" ]; then
+			echo "$name" >>{PACKAGES}
+		elif ! grep -q "^$name\\( \\|$\\)" {PACKAGES}; then
+			echo "Inst $name (1 Debian:12 [all])"
+		fi
+	done
+	if [ -z "$dry" ]; then
+		cat {BIN}/meanwhile >>{PACKAGES} 2>/dev/null
+		sort -u -o {PACKAGES} {PACKAGES}
+	fi
 	;;
 purge)
 	if [ -e {BIN}/locked ] && [ -z "$dry" ]; then

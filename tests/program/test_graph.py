@@ -10,14 +10,16 @@ import pulumi
 import pytest
 import yaml
 
-from components import ConfigError, Lab, Machine, Order, Relay
+from components import ConfigError, Lab, Machine, Order, Relay, living
 from components.config import KEYS as CONFIG_KEYS
 from components.first_boot import Form
 from components.kinds import KINDS
 from components.lab import IMAGES, label
 from components.model import Site
+from components.summary import summary
 from lab.image import variants
 
+from ..unit import samples
 from .conftest import LOOK, ROOT, Program, is_secret, plain
 
 HOMES = [
@@ -348,6 +350,9 @@ def test_an_update_dials_each_forward_where_it_is_asked_to(program: Program) -> 
         ({"changed": ["rules x", "peers y"]}, "1: rules x, peers y"),
         ({"changed": ["rules x"], "drift": "1: rules x"}, "2: rules x"),
         ({"is": "between", "drift": "9: a"}, "10: a change that was not confirmed"),
+        ({"summary": ["tunnel another"], "drift": "1: a"}, "2: another plan"),
+        ({"summary": [*summary(samples.settings(homes=HOMES))]}, ""),
+        ({"is": "new"}, "2026-01-02T03:04:05Z: no relay is there"),
         ({"reached": False, "why": "it cannot be reached"}, ""),
     ],
 )
@@ -355,6 +360,7 @@ def test_drift_is_an_input_that_names_it(
     program: Program, monkeypatch: pytest.MonkeyPatch, look: dict[str, Any], drift: str
 ) -> None:
     """The same twice is another text; what was mended stays until something else is."""
+    monkeypatch.setattr(living.time, "strftime", lambda *_: "2026-01-02T03:04:05Z")
     monkeypatch.setitem(LOOK, "is", "here")
     for key, value in look.items():
         monkeypatch.setitem(LOOK, key, value)
