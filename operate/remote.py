@@ -29,10 +29,12 @@ def bring(interface: str) -> str:
 
 
 def confirm(interface: str) -> str:
-    """Confirm the change whose token comes by standard input."""
+    """Confirm the change whose token comes by standard input; once more does no harm."""
     tool = f"{STATE}/unfinished/tools/apply"
     gone = "the change was not confirmed in time; the relay has gone back to the plan before"
-    return f'[ -e {tool} ] || {{ echo "{gone}" >&2; exit 1; }}; sh {tool} confirm {interface}'
+    was = f'read -r token; [ "$(cat {STATE}/confirmed 2>/dev/null)" = "$token" ]'
+    over = f'{{ {was} && exit; echo "{gone}" >&2; exit 1; }}'
+    return f"[ -e {tool} ] || {over}; sh {tool} confirm {interface}"
 
 
 def undo(interface: str) -> str:

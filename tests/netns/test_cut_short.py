@@ -124,9 +124,17 @@ def test_a_change_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
     assert running(lab) == before
     with pytest.raises(AssertionError, match="not confirmed in time"):
         confirm(lab, token)
-    confirm(lab, bring(lab, second))
+    token = bring(lab, second)
+    confirm(lab, token)
     time_is_up(lab)
     assert running(lab) == after, "what is confirmed stays"
+    confirm(lab, token)  # whose connection was cut before it heard of it
+    token = bring(lab, first)
+    assert bring(lab, first)
+    with pytest.raises(AssertionError, match="another change came before"):
+        confirm(lab, token)
+    time_is_up(lab)
+    assert running(lab) == after
 
 
 def test_another_runs_token_confirms_nothing(lab: Lab) -> None:
