@@ -39,5 +39,6 @@ def test_what_the_host_runs_has_no_data_but_comments() -> None:
     assert first == command("bring", [])
 
 
-def test_flows_know_the_mark_of_what_crosses() -> None:
-    assert f"={rules.CROSSES:#010x} " in (STATIC / "flows").read_text()
+def test_flows_know_the_marks() -> None:
+    text = (STATIC / "flows").read_text()
+    assert f"\ncrosses={rules.CROSSES:#010x}\nhidden={rules.HIDDEN:#010x}\n" in text
