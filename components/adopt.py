@@ -23,6 +23,7 @@ from .faults import Collector, shown
 from .first_boot import Form
 from .machine import Access, Facts, Machine, Order
 from .model import Settings, Site
+from .plan import packages
 from .reading import integer, known, word
 
 KEYS = ("kind", "host", "user", "port", "key", "hostKey", "password", "firewall")
@@ -80,6 +81,7 @@ class Adopt:
             f"network {settings.tunnel.network}",
             *(f"udp {port}" for port in settings.tunnel.ports),
             *(f"port {opening}" for opening in settings.taken),
+            *(f"package {name}" for name in packages(settings)),
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]

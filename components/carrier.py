@@ -89,7 +89,8 @@ def bundle(
 def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
-    adopting = [*_scripts(("preflight", "foreign")), _list("terms", found)] if found else []
+    asked = ("preflight", "foreign", "setup")
+    adopting = [*_scripts(asked), _list("terms", found)] if found else []
     return _packed([*_scripts(("look", "peers")), *adopting])
 
 

@@ -65,9 +65,8 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
     etc = f"/etc/wireguard/{wg}"
     tls = [_tls(settings.tunnel, keys.tls)] if keys.tls else []
     next_way = [_next_way(settings, keys.following)] if keys.following else []
-    updates = () if settings.site.adopted else UPDATES
     return HostPlan(
-        packages=PACKAGES + updates + (TLS_PACKAGES if tls else ()),
+        packages=packages(settings),
         parts=(
             _base(settings),
             _firewall(settings, keys),
@@ -104,6 +103,12 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             *([ROTATE] if _changing(settings, keys) else []),
         ),
     )
+
+
+def packages(settings: Settings) -> tuple[str, ...]:
+    """What must be installed; updates are an adopted machine's own affair."""
+    updates = () if settings.site.adopted else UPDATES
+    return PACKAGES + updates + (() if settings.tunnel.tls is None else TLS_PACKAGES)
 
 
 def _peers(settings: Settings, keys: RelayKeys, etc: str) -> Iterator[File]:

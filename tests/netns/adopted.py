@@ -31,6 +31,7 @@ TERMS = (
     "port tcp/80",
     "port tcp/443",
     "port udp/27015-27020",
+    "package not-there-yet",
     f"dialled {ADDRESS}",
 )
 ROOT = "/mnt/root"
@@ -66,7 +67,7 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        for name in ("preflight", "foreign"):
+        for name in ("preflight", "foreign", "setup"):
             self.write(f"/run/look/{name}", (STATIC / name).read_text())
         self.run("chmod -R a+rX /run/look")
 

@@ -140,6 +140,29 @@ def test_disk_is_full(machine: Machine) -> None:
     assert cause.endswith(" MiB free, 360 are needed")
 
 
+def test_with_all_packages_there_nothing_is_asked_of_apt(machine: Machine) -> None:
+    """Or a relay that runs could not be changed while its machine updates itself."""
+    there = [term for term in TERMS if not term.startswith("package ")]
+    there += ["package coreutils", "package dpkg"]
+    assert machine.run(HALF.replace("NAME", "half")) == "half-configured"
+    argv = ["chroot", ROOT, "/usr/bin/python3", "-c", LOCK, "/var/lib/dpkg/lock-frontend"]
+    holder = machine.host.start(argv)
+    locked = f"apt is locked by python3 (pid {holder.pid})"
+    eventually(lambda: machine.causes() == [locked], "the lock, where one is missing")
+    assert machine.look("ours", terms=there) == machine.look(terms=there) == []
+    assert machine.causes("ours", terms=[*there, "package another"]) == [locked]
+    # A run that was cut short in the middle of it has apt finish.
+    machine.write("/etc/wireguard/cgnat-relay/installing", "")
+    assert machine.causes("ours", terms=there) == [locked]
+    machine.run("rm /etc/wireguard/cgnat-relay/installing")
+    used = int(machine.host.run("df --output=used -k /mnt").split()[-1])
+    machine.host.run(f"mount -o remount,size={used + 7 * 1024}k /mnt")
+    assert machine.look("ours", terms=there) == []
+    machine.host.run(f"mount -o remount,size={used + 5 * 1024}k /mnt")
+    (cause,) = machine.causes("ours", terms=there)
+    assert re.fullmatch("/var, /usr, /etc: [45] MiB free, 6 are needed", cause)
+
+
 def test_no_wireguard_in_the_kernel(machine: Machine) -> None:
     machine.modules("wireguard")
     ((kind, cause, fix),) = machine.look()

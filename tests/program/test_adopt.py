@@ -5,8 +5,11 @@ The machine's own answer is a stand-in here; the real one is in the layers netns
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,26 @@ def test_its_ssh_port_is_taken(program: Program, asked: list[dict[str, Any]]) ->
     with pytest.raises(ConfigError, match=r"ssh\.port: an adopted machine's SSH stays where it is"):
         program({"homes": HOMES, "vps": VPS, "ssh": {"port": 2222}})
     assert asked == [], "a config with faults asks nobody"
+
+
+def test_it_is_asked_for_the_plans_own_packages(
+    program: Program, asked: list[dict[str, Any]]
+) -> None:
+    """Those of the bundle that is brought, and no others."""
+    run = program({"homes": HOMES, "vps": VPS, "tunnel": {"tls": True}})
+    brought = json.loads(plain(run.recorder.resources["relay-plan"].inputs["stdin"]))["bundle"]
+    wanted = [f"package {name}" for name in member(brought, "packages")]
+    assert "package socat" in wanted
+    terms = member(asked[0]["bundle"], "terms")
+    assert [term for term in terms if term.startswith("package ")] == wanted
+
+
+def member(bundle: str, name: str) -> list[str]:
+    """The lines of a file in a bundle."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(bundle))) as tar:
+        file = tar.extractfile(name)
+        assert file
+        return file.read().decode().splitlines()
 
 
 def test_what_the_machine_says_is_a_fault(
