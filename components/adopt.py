@@ -87,7 +87,7 @@ class Adopt:
         ]
         asked = request(self.access.fields(settings), settings.tunnel.interface, looking(terms))
         found = ask(asked)
-        if not found["reached"] and not (preview and found["away"]):
+        if not found["reached"] and not (preview and found.get("away")):
             cause, _, fix = str(found["why"]).partition("; ")
             faults.add("vps", cause, fix or "see to it, then try again")
         for cause, fix in found.get("faults", ()):
@@ -160,11 +160,14 @@ def ask(asked: str) -> dict[str, Any]:
         cwd=PROJECT,
         input=asked,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:
-        return {"reached": False, "why": done.stderr.strip()}
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        why = f"the machine could not be looked at: operate ended with {done.returncode}: {last[0]}"
+        return {"reached": False, "why": why, "away": False}
     return dict(json.loads(done.stdout))
 
 
@@ -178,8 +181,8 @@ def _offer(host: str, port: int, path: str, faults: Collector) -> None:
     """Show the key that the machine offers, which is not to be trusted before it was compared."""
     words = ["ssh-keyscan", "-T", str(SCAN), "-p", str(port), "-t", "ed25519,ecdsa,rsa", host]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        said = done.stdout
+        done = subprocess.run(words, capture_output=True, check=False)
+        said = done.stdout.decode(errors="replace")
     except FileNotFoundError:
         faults.add(path, "missing, and ssh-keyscan is not here to ask", "install OpenSSH's client")
         return

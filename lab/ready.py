@@ -65,6 +65,7 @@ def offered_key(host: str, port: int, limit: float) -> str | None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     for line in done.stdout.splitlines():

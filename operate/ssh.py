@@ -98,7 +98,13 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         command = _command(host, key, known, f"sh -c {shlex.quote(words)}")
         try:
             done = subprocess.run(
-                command, input=given, capture_output=True, text=True, timeout=timeout, check=False
+                command,
+                input=given,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",  # names that others chose, and that the kernel cut in a letter
+                timeout=timeout,
+                check=False,
             )
         except FileNotFoundError:
             raise OperateError("the program ssh is not here; install OpenSSH's client") from None

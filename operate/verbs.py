@@ -27,7 +27,7 @@ def bring(request: Request, say: Say) -> None:
     host, interface = request.host, request.interface
     began = time.monotonic()
     said = ssh.patiently(host, remote.bring(interface), request.bundle)
-    told = dict(line.partition(" ")[::2] for line in said.splitlines())
+    told = dict(line.partition(" ")[::2] for line in _lines(said))
     if told.get("ssh") == "waits":
         say("SSH stays open to the public until a device has come; the next update closes it")
     if "unconfirmed" not in told:
@@ -51,9 +51,14 @@ def bring(request: Request, say: Say) -> None:
     _still(said, say)
 
 
+def _lines(said: str) -> list[str]:
+    """Ended by a newline alone: in a name there may be what Unicode takes for the end of a line."""
+    return [line for line in said.split("\n") if line]
+
+
 def _still(said: str, say: Say) -> None:
     """Tell who comes with the present key, where a next one is accepted."""
-    names = [line.partition(" ")[2] for line in said.splitlines() if line.startswith("waits ")]
+    names = [line.partition(" ")[2] for line in _lines(said) if line.startswith("waits ")]
     if names:
         say(f"with the present key: {', '.join(names)}; the next is accepted as well")
 
@@ -71,7 +76,7 @@ def look(request: Request, say: Say) -> dict[str, Any]:
         return {"reached": False, "why": str(error), "away": away}
     found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
     found |= {"changed": [], "faults": [], "notes": [], "pairs": {}, "ways": {}}
-    for line in said.splitlines():
+    for line in _lines(said):
         name, *words = line.split("\t")
         if name in ("is", "drift"):
             found[name] = words[0]
@@ -98,7 +103,7 @@ def undo(request: Request, say: Say) -> None:
         raise OperateError(
             f"{lost}; if it is gone for good, {FORGET}={host.address} before the command forgets it"
         ) from None
-    for line in said.splitlines():
+    for line in _lines(said):
         say(line)
 
 
@@ -107,7 +112,7 @@ def diagnose(request: Request, say: Say) -> int:
     with ThreadPoolExecutor(CALLERS) as callers:
         answers = [*zip(request.targets, callers.map(doctor.call, request.targets), strict=True)]
     said = ssh.patiently(request.host, remote.observe(request.interface), request.bundle)
-    relay = doctor.read(said.splitlines())
+    relay = doctor.read(_lines(said))
     found = [(t, answer, doctor.diagnose(t, answer, relay)) for t, answer in answers]
     for line in doctor.report(found, relay):
         say(line)

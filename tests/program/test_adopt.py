@@ -148,6 +148,48 @@ def test_what_the_machine_says_is_a_fault(
     assert "vps: the disk is full; make room" in str(found.value)
 
 
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_look_that_breaks_is_told_in_a_sentence(
+    program: Program, monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: preview)
+    broken = "import sys; sys.exit('Traceback:\\n  File x\\nOSError: no more memory')"
+    real = subprocess.run
+
+    def run(words: list[str], **how: Any) -> subprocess.CompletedProcess[Any]:
+        return real([*words[:1], "-c", broken] if "operate" in words else words, **how)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(ConfigError) as found:
+        program({"homes": HOMES, "vps": VPS})
+    told = "vps: the machine could not be looked at: operate ended with 1: OSError: no more memory;"
+    assert told in str(found.value)
+    assert "Traceback" not in str(found.value)
+
+
+def test_an_answer_that_lacks_a_word_is_no_traceback(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulumi.runtime.is_dry_run", lambda: True)
+    monkeypatch.setattr(adopt, "ask", lambda _: {"reached": False, "why": "it is off; start it"})
+    with pytest.raises(ConfigError, match="vps: it is off; start it"):
+        program({"homes": HOMES, "vps": VPS})
+
+
+def test_a_banner_of_any_bytes_does_not_keep_a_host_key_from_being_shown(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "ssh-keyscan"
+    banner = r"# 203.0.113.7:22 SSH-2.0-d\303\n"
+    stand_in.write_text(f"#!/bin/sh\nprintf '{banner}'\necho '203.0.113.7 {HOST_KEY}'\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(
+        ConfigError, match=r"vps\.hostKey: missing; 203\.0\.113\.7 shows ssh-ed25519"
+    ):
+        program({"homes": HOMES, "vps": {"kind": "adopt", "host": "203.0.113.7"}})
+
+
 @pytest.mark.parametrize("away", [True, False])
 def test_a_preview_goes_on_without_a_machine_that_does_not_answer(
     program: Program, monkeypatch: pytest.MonkeyPatch, away: bool

@@ -1,16 +1,20 @@
-"""What a user is told where no connection is made, by the real ssh against real sockets."""
+"""What a user is told where no connection is made, by the real ssh against real sockets.
+
+And, with a stand-in for ssh, of what a machine says.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from operate import ssh
-from operate.request import Host
+from operate import ssh, verbs
+from operate.request import Host, Request
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICDYPeUrQ2sn4yzMxlY7fcAmCdXIdeG7RTXMNHrzHOvX"
 
@@ -65,3 +69,32 @@ def test_who_lets_nobody_in_is_not_away() -> None:
         lost = ssh._lost(Host("h", "op", KEY), said)
         assert not isinstance(lost, ssh.AwayError)
         assert "; " in str(lost)
+
+
+@pytest.fixture
+def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Has a machine say these bytes, whatever it is asked."""
+    stand_in = tmp_path / "ssh"
+    stand_in.write_text(f"#!/bin/sh\ncat >/dev/null\ncat {tmp_path}/said\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def say(said: bytes) -> None:
+        (tmp_path / "said").write_bytes(said)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        # The kernel cuts a process's name at 15 bytes.
+        ("Überwachungsdämon".encode()[:15], "Überwachungsd\ufffd"),
+        ("a\u2028b\x85c".encode(), "a\u2028b\x85c"),
+    ],
+)
+def test_a_name_may_be_of_any_bytes(says: Callable[[bytes], None], name: bytes, shown: str) -> None:
+    says(b"is\there\nfault\t" + name + b" listens on 80/tcp\tmove it\nsummary\thome home\n")
+    found = verbs.look(Request(Host("h", "root", KEY), "wg0"), lambda _: None)
+    assert found["faults"] == [[f"{shown} listens on 80/tcp", "move it"]]
+    assert (found["is"], found["summary"]) == ("here", ["home home"])
