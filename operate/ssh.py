@@ -44,7 +44,7 @@ class AwayError(LostError):
     """The machine does not answer just now, which may be its trouble and not the config's."""
 
 
-# What OpenSSH says, what that is, and what to do about it; the first that fits.
+# What OpenSSH says before it is in, what that is, and what to do about it; the first that fits.
 CAUSES = (
     (
         LostError,
@@ -79,6 +79,8 @@ CAUSES = (
         "cannot be reached; check the address, the port, and the provider's firewall",
     ),
 )
+# What it says of a connection that was made; some of it on standard error whatever is asked.
+ENDED = ("client_loop: ", "Read from remote host ", "Timeout, server ")
 
 
 def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
@@ -94,8 +96,9 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     else:
         words = AS_USER.format(script=shlex.quote(inner))
         given = f"{host.password or ''}\n{BEGIN}\n{stdin}"
-    with _files(host) as (key, known):
-        command = _command(host, key, known, f"sh -c {shlex.quote(words)}")
+    # Its own words in a file, for standard error is the machine's, and anything may be said there.
+    with _files(host) as (key, known), _held("") as log:
+        command = _command(host, key, known, log, f"sh -c {shlex.quote(words)}")
         try:
             done = subprocess.run(
                 command,
@@ -112,8 +115,9 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
             raise LostError(
                 f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}"
             ) from None
+        own = Path(log).read_text(encoding="utf-8", errors="replace")
     if done.returncode == REFUSED:
-        raise _lost(host, done.stderr)
+        raise _lost(host, own, done.stderr)
     if done.returncode == WRONG_PASSWORD:
         raise OperateError(
             f"sudo on {host.name} does not take the password of {host.user}; set vps.password (as a"
@@ -149,7 +153,7 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
         time.sleep(PAUSE)
 
 
-def _command(host: Host, key: str | None, known: str, words: str) -> list[str]:
+def _command(host: Host, key: str | None, known: str, log: str, words: str) -> list[str]:
     kind = host.host_key.split()[0]
     algorithms = "rsa-sha2-512,rsa-sha2-256" if kind == "ssh-rsa" else kind
     interval, count = ALIVE
@@ -174,7 +178,7 @@ def _command(host: Host, key: str | None, known: str, words: str) -> list[str]:
         options |= {"IdentitiesOnly": "yes", "IdentityFile": key, "IdentityAgent": "none"}
     else:
         options |= {"IdentityFile": "none"}
-    found = ["ssh", "-F", "none", "-T", "-p", str(host.port), "-l", host.user]
+    found = ["ssh", "-F", "none", "-T", "-E", log, "-p", str(host.port), "-l", host.user]
     for name, value in options.items():
         found += ["-o", f"{name}={value}"]
     return [*found, "--", host.address, words]
@@ -212,9 +216,18 @@ def _held(text: str) -> Iterator[str]:
             yield str(path)
 
 
-def _lost(host: Host, said: str) -> LostError:
-    for kind, signs, cause in CAUSES:
-        if any(sign in said for sign in signs):
-            return kind(f"{host.name} {cause}")
-    last = said.strip().splitlines()[-1:] or ["it ended without a word"]
-    return AwayError(f"the connection to {host.name} was lost: {last[0]}; {AGAIN}")
+def _lost(host: Host, said: str, there: str = "") -> LostError:
+    """Why ssh failed, by its own words, and what had been ``said`` there until then."""
+    own, theirs = (
+        [line.strip() for line in text.split("\n") if line.strip()] for text in (said, there)
+    )
+    closed = (*ENDED, f"Connection to {host.address} closed")
+    while theirs and theirs[-1].startswith(closed):
+        own.append(theirs.pop())
+    if not any(line.startswith(closed) for line in own):
+        for kind, signs, cause in CAUSES:
+            if any(sign in line for sign in signs for line in own):
+                return kind(f"{host.name} {cause}")
+    last = own[-1] if own else "it ended without a word"
+    before = f" (there was said last: {theirs[-1]})" if theirs else ""
+    return AwayError(f"the connection to {host.name} was lost: {last}{before}; {AGAIN}")

@@ -127,6 +127,34 @@ def test_who_is_not_let_in_is_told_why(door: Door, other: dict[str, Any], said: 
     assert not looked(door, **given)["reached"]
 
 
+APT = "echo 'E: Failed to fetch x: Connection refused' >&2; echo 'sh: y: No such file' >&2\n"
+# Ends the sshd of this connection.
+HANG_UP = """pid=$$
+while [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(awk '{ print $4 }' /proc/$pid/stat); done
+kill -9 $pid; sleep 9
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (
+            "exit 255",
+            "was lost: it ended without a word (there was said last: sh: y: No such file);",
+        ),
+        (HANG_UP, "closed by remote host. (there was said last: sh: y: No such file);"),
+        ("exit 1", "E: Failed to fetch x: Connection refused\nsh: y: No such file\n"),
+    ],
+    ids=["255", "cut", "1"],
+)
+def test_what_the_machine_says_is_not_taken_for_ssh(door: Door, end: str, said: str) -> None:
+    done = door.operate("bring", carried(plan(door.lab, "99:8081/tcp"), apply=APT + end))
+    assert done.returncode == 1
+    assert said in done.stderr
+    for cause in ("no SSH server listens", "private key", "check the port"):
+        assert cause not in done.stderr
+
+
 def test_nothing_secret_is_in_a_command_line_or_an_environment(door: Door) -> None:
     wanted = plan(door.lab, "93:8081/tcp")
     secret = [door.keys["user"].splitlines()[2], carried(wanted)[200:260]]

@@ -71,6 +71,20 @@ def test_who_lets_nobody_in_is_not_away() -> None:
         assert "; " in str(lost)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Read from remote host h: Connection timed out",
+        "client_loop: send disconnect: No route to host",
+    ],
+)
+def test_who_was_there_is_not_told_to_be_at_another_port(said: str) -> None:
+    """Whichever of its two ways ssh says it."""
+    for lost in (ssh._lost(Host("h", "op", KEY), said), ssh._lost(Host("h", "op", KEY), "", said)):
+        assert isinstance(lost, ssh.AwayError)
+        assert str(lost) == f"the connection to op@h port 22 was lost: {said}; {ssh.AGAIN}"
+
+
 @pytest.fixture
 def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     """Has a machine say these bytes, whatever it is asked."""
