@@ -82,6 +82,7 @@ class Adopt:
             *(f"udp {port}" for port in settings.tunnel.ports),
             *(f"port {opening}" for opening in settings.taken),
             *(f"package {name}" for name in packages(settings)),
+            *(["ipv6"] if settings.tunnel.ipv6 else []),
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]

@@ -32,6 +32,7 @@ TERMS = (
     "port tcp/443",
     "port udp/27015-27020",
     "package not-there-yet",
+    "ipv6",
     f"dialled {ADDRESS}",
 )
 ROOT = "/mnt/root"
@@ -67,7 +68,7 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        for name in ("preflight", "foreign", "setup"):
+        for name in ("preflight", "foreign", "overruled", "setup"):
             self.write(f"/run/look/{name}", (STATIC / name).read_text())
         self.run("chmod -R a+rX /run/look")
 

@@ -12,7 +12,7 @@ import pytest
 
 from ..waiting import eventually
 from .adopted import ADDRESS, NOBODY, ROOT, TERMS, Machine
-from .conftest import TALK, Lab, make
+from .conftest import TALK
 from .topology import Host, hosts
 
 # A package whose installation fails: NAME.
@@ -138,29 +138,6 @@ def test_disk_is_full(machine: Machine) -> None:
     (cause,) = machine.causes()
     assert cause.startswith("/var, /usr, /etc: ")
     assert cause.endswith(" MiB free, 360 are needed")
-
-
-def test_with_all_packages_there_nothing_is_asked_of_apt(machine: Machine) -> None:
-    """Or a relay that runs could not be changed while its machine updates itself."""
-    there = [term for term in TERMS if not term.startswith("package ")]
-    there += ["package coreutils", "package dpkg"]
-    assert machine.run(HALF.replace("NAME", "half")) == "half-configured"
-    argv = ["chroot", ROOT, "/usr/bin/python3", "-c", LOCK, "/var/lib/dpkg/lock-frontend"]
-    holder = machine.host.start(argv)
-    locked = f"apt is locked by python3 (pid {holder.pid})"
-    eventually(lambda: machine.causes() == [locked], "the lock, where one is missing")
-    assert machine.look("ours", terms=there) == machine.look(terms=there) == []
-    assert machine.causes("ours", terms=[*there, "package another"]) == [locked]
-    # A run that was cut short in the middle of it has apt finish.
-    machine.write("/etc/wireguard/cgnat-relay/installing", "")
-    assert machine.causes("ours", terms=there) == [locked]
-    machine.run("rm /etc/wireguard/cgnat-relay/installing")
-    used = int(machine.host.run("df --output=used -k /mnt").split()[-1])
-    machine.host.run(f"mount -o remount,size={used + 7 * 1024}k /mnt")
-    assert machine.look("ours", terms=there) == []
-    machine.host.run(f"mount -o remount,size={used + 5 * 1024}k /mnt")
-    (cause,) = machine.causes("ours", terms=there)
-    assert re.fullmatch("/var, /usr, /etc: [45] MiB free, 6 are needed", cause)
 
 
 def test_no_wireguard_in_the_kernel(machine: Machine) -> None:
@@ -391,31 +368,6 @@ def test_a_providers_nat_is_a_note(machine: Machine, address: str) -> None:
     machine.host.run(f"ip addr add {address} dev eth0")
     assert machine.look(terms=terms) == []
     assert machine.look(terms=[*TERMS[:-1], "dialled relay.example.org"]) == []
-
-
-def test_what_is_ours_is_no_finding(machine: Machine, wg_env: dict[str, str]) -> None:
-    """A relay that runs; and one whose files are another's."""
-    lab: Lab = make({"relay": machine.host}, {"tunnel": {"tls": True}})
-    lab.relay_up()
-    listen(machine, "0.0.0.0", 443)  # noqa: S104 - a stand-in for the tunnel inside TLS
-    known = [
-        "tunnel /etc/wireguard/wg0.conf",
-        "tls /etc/cgnat-relay/tls.env",
-    ]
-    machine.write("/etc/cgnat-relay/tls.env", "PORT=443\nTUNNEL=51820\n")
-    machine.write("/etc/wireguard/cgnat-relay/known", "".join(f"{line}\n" for line in known))
-    assert machine.look("ours") == []
-    causes = machine.causes()
-    assert [cause for cause in causes if "wg0" in cause] == [
-        "there is an interface wg0 already",
-        "there is a /etc/wireguard/wg0.conf already",
-        "the tunnel's network 172.16.0.0/24 is in use on wg0: 172.16.0.1/24, 172.16.0.19/32",
-    ]
-    assert [cause for cause in causes if cause.startswith("UDP port 51820 is taken by ")]
-    assert [cause for cause in causes if " listens on 443/tcp, " in cause]
-    assert len(causes) == 5
-    machine.write("/etc/wireguard/cgnat-relay/known", "base /etc/wireguard/wg0.peers\n")
-    assert machine.causes("ours") == causes
 
 
 def test_all_findings_come_at_once(machine: Machine) -> None:

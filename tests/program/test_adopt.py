@@ -118,16 +118,17 @@ def test_its_ssh_port_is_taken(program: Program, asked: list[dict[str, Any]]) ->
     assert asked == [], "a config with faults asks nobody"
 
 
-def test_it_is_asked_for_the_plans_own_packages(
-    program: Program, asked: list[dict[str, Any]]
-) -> None:
-    """Those of the bundle that is brought, and no others."""
+def test_it_is_asked_for_what_the_plan_wants(program: Program, asked: list[dict[str, Any]]) -> None:
+    """Packages are those of the bundle that is brought, and no others."""
     run = program({"homes": HOMES, "vps": VPS, "tunnel": {"tls": True}})
     brought = json.loads(plain(run.recorder.resources["relay-plan"].inputs["stdin"]))["bundle"]
     wanted = [f"package {name}" for name in member(brought, "packages")]
     assert "package socat" in wanted
     terms = member(asked[0]["bundle"], "terms")
     assert [term for term in terms if term.startswith("package ")] == wanted
+    assert "ipv6" in terms
+    program({"homes": HOMES, "vps": VPS, "tunnel": {"ipv6": False}})
+    assert "ipv6" not in member(asked[1]["bundle"], "terms")
 
 
 def member(bundle: str, name: str) -> list[str]:

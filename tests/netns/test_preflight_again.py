@@ -1,0 +1,151 @@
+"""A relay that runs is looked at too: what it can do without, and what a reboot would take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from ..waiting import eventually
+from .adopted import ROOT, TERMS, Machine
+from .conftest import Lab, make
+from .test_preflight import HALF, LOCK, listen
+from .topology import hosts
+
+# Files, and the line that turns forwarding off at boot: of IPv4, of IPv6.
+BOOTS: dict[str, tuple[dict[str, str], str, str]] = {
+    "nothing": ({}, "", ""),
+    "dots": ({"/etc/sysctl.d/99-x.conf": "# mine\n\nnet.ipv4.ip_forward=0\n"}, "3 99-x", ""),
+    "slashes": ({"/etc/sysctl.d/99-x.conf": " net/ipv4/ip_forward = 0 "}, "1 99-x", ""),
+    "all": ({"/run/sysctl.d/99-x.conf": "-net.ipv4.conf.all.forwarding = 0\n"}, "1 99-x", ""),
+    "default": ({"/etc/sysctl.d/61.conf": "net.ipv4.conf.default.forwarding = 0\n"}, "1 61", ""),
+    "ipv6": ({"/etc/sysctl.d/z.conf": "net.ipv6.conf.all.forwarding = 0\n"}, "", "1 z"),
+    "both": (
+        {"/etc/sysctl.d/z.conf": "net.ipv6.conf.all.forwarding=0\nnet.ipv4.ip_forward=0\n"},
+        "2 z",
+        "1 z",
+    ),
+    "a pattern": ({"/etc/sysctl.d/z.conf": "net.ipv4.conf.*.forwarding = 0\n"}, "1 z", ""),
+    "no pattern of what is said": (
+        {"/etc/sysctl.d/z.conf": "net.ipv?.*_forward = 0\nnet.ipv6.conf.*.forwarding = 0\n"},
+        "",
+        "",
+    ),
+    "before ours": ({"/etc/sysctl.d/5.conf": "net.ipv4.ip_forward=0\n"}, "", ""),
+    "comments": (
+        {"/etc/sysctl.d/z.conf": "#net.ipv4.ip_forward=0\n; net.ipv4.ip_forward=0\n"},
+        "",
+        "",
+    ),
+    "no .conf": ({"/etc/sysctl.d/z": "net.ipv4.ip_forward=0\n"}, "", ""),
+    "on": ({"/etc/sysctl.d/z.conf": "net.ipv4.ip_forward=1\n"}, "", ""),
+    "on again": (
+        {
+            "/etc/sysctl.d/y.conf": "net.ipv4.ip_forward=0\n",
+            "/etc/sysctl.d/z.conf": "net.ipv4.ip_forward=1\n",
+        },
+        "",
+        "",
+    ),
+    "debian's link": ({"/etc/sysctl.conf": "net.ipv4.ip_forward=0\n"}, "1 sysctl", ""),
+    "one of the same name in /etc": (
+        {"/usr/lib/sysctl.d/z.conf": "net.ipv4.ip_forward=0\n", "/etc/sysctl.d/z.conf": ""},
+        "",
+        "",
+    ),
+    "of a vendor": ({"/usr/lib/sysctl.d/z.conf": "net.ipv4.ip_forward=0\n"}, "1 z", ""),
+    "before ours, by another name, and ours said before it": (
+        {
+            "/etc/sysctl.d/1.conf": "net.ipv4.ip_forward=1\n",
+            "/etc/sysctl.d/2.conf": "net.ipv4.conf.all.forwarding=0\n",
+        },
+        "1 2",
+        "",
+    ),
+}
+# What a boot makes of them, beside the relay's own; a new interface is what a tunnel gets.
+BOOT = """echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
+/lib/systemd/systemd-sysctl >&2
+cd /proc/sys/net
+cat ipv4/conf/all/forwarding ipv4/conf/default/forwarding ipv6/conf/all/forwarding
+"""
+OURS = "net.ipv4.ip_forward = 1\n-net.ipv6.conf.all.forwarding = 1\n"
+
+
+@pytest.fixture
+def machine(wg_env: dict[str, str]) -> Iterator[Machine]:
+    with hosts("adopted", wg_env) as net:
+        yield Machine(net["adopted"])
+
+
+def test_what_is_ours_is_no_finding(machine: Machine, wg_env: dict[str, str]) -> None:
+    """A relay that runs; and one whose files are another's."""
+    lab: Lab = make({"relay": machine.host}, {"tunnel": {"tls": True}})
+    lab.relay_up()
+    listen(machine, "0.0.0.0", 443)  # noqa: S104 - a stand-in for the tunnel inside TLS
+    known = [
+        "tunnel /etc/wireguard/wg0.conf",
+        "tls /etc/cgnat-relay/tls.env",
+    ]
+    machine.write("/etc/cgnat-relay/tls.env", "PORT=443\nTUNNEL=51820\n")
+    machine.write("/etc/wireguard/cgnat-relay/known", "".join(f"{line}\n" for line in known))
+    assert machine.look("ours") == []
+    causes = machine.causes()
+    assert [cause for cause in causes if "wg0" in cause] == [
+        "there is an interface wg0 already",
+        "there is a /etc/wireguard/wg0.conf already",
+        "the tunnel's network 172.16.0.0/24 is in use on wg0: 172.16.0.1/24, 172.16.0.19/32",
+    ]
+    assert [cause for cause in causes if cause.startswith("UDP port 51820 is taken by ")]
+    assert [cause for cause in causes if " listens on 443/tcp, " in cause]
+    assert len(causes) == 5
+    machine.write("/etc/wireguard/cgnat-relay/known", "base /etc/wireguard/wg0.peers\n")
+    assert machine.causes("ours") == causes
+
+
+def test_with_all_packages_there_nothing_is_asked_of_apt(machine: Machine) -> None:
+    """Or a relay that runs could not be changed while its machine updates itself."""
+    there = [term for term in TERMS if not term.startswith("package ")]
+    there += ["package coreutils", "package dpkg"]
+    assert machine.run(HALF.replace("NAME", "half")) == "half-configured"
+    argv = ["chroot", ROOT, "/usr/bin/python3", "-c", LOCK, "/var/lib/dpkg/lock-frontend"]
+    holder = machine.host.start(argv)
+    locked = f"apt is locked by python3 (pid {holder.pid})"
+    eventually(lambda: machine.causes() == [locked], "the lock, where one is missing")
+    assert machine.look("ours", terms=there) == machine.look(terms=there) == []
+    assert machine.causes("ours", terms=[*there, "package another"]) == [locked]
+    # A run that was cut short in the middle of it has apt finish.
+    machine.write("/etc/wireguard/cgnat-relay/installing", "")
+    assert machine.causes("ours", terms=there) == [locked]
+    machine.run("rm /etc/wireguard/cgnat-relay/installing")
+    used = int(machine.host.run("df --output=used -k /mnt").split()[-1])
+    machine.host.run(f"mount -o remount,size={used + 7 * 1024}k /mnt")
+    assert machine.look("ours", terms=there) == []
+    machine.host.run(f"mount -o remount,size={used + 5 * 1024}k /mnt")
+    (cause,) = machine.causes("ours", terms=there)
+    assert re.fullmatch("/var, /usr, /etc: [45] MiB free, 6 are needed", cause)
+
+
+@pytest.mark.parametrize("case", BOOTS)
+def test_forwarding_is_off_at_the_next_boot(machine: Machine, case: str) -> None:
+    """The judge is systemd's own program, where it is here."""
+    files, *lines = BOOTS[case]
+    machine.run("mkdir -p /etc/sysctl.d && ln -sf ../sysctl.conf /etc/sysctl.d/99-sysctl.conf")
+    for path, text in files.items():
+        machine.write(path, text)
+    found = machine.look()
+    for (kind, cause, fix), line in zip(found, filter(None, lines), strict=True):
+        number, _, name = line.partition(" ")
+        assert (kind, fix) == ("fault", "remove that line, or set it to 1")
+        assert re.match(
+            rf"line {number} of \S+/{name}\.conf turns forwarding off at each boot", cause
+        )
+    four = [finding for finding in found if "(net/ipv4/" in finding[1]]
+    assert machine.look(terms=[term for term in TERMS if term != "ipv6"]) == four
+    if machine.run("ls /lib/systemd/systemd-sysctl", check=False):
+        machine.write("/etc/sysctl.d/60-cgnat-relay.conf", OURS)
+        assert machine.look() == found
+        on = [not line for line in lines]
+        *forwards, forwards6 = machine.run(BOOT).split()
+        assert [forwards == ["1", "1"], forwards6 == "1"] == on
