@@ -215,8 +215,9 @@ def _sysctls(settings: Settings) -> list[str]:
     """sysctl.d(5); a leading hyphen lets a kernel without IPv6 be."""
     lines = ["net.ipv4.ip_forward = 1"]
     if settings.tunnel.prefix:
-        # A router takes no router's advertisement unless told to, and loses its own way out.
-        lines += ["-net.ipv6.conf.*.accept_ra = 2", "-net.ipv6.conf.all.forwarding = 1"]
+        # What that does to routers' advertisements is for `setup advertisements`: no line here can
+        # tell who takes any.
+        lines.append("-net.ipv6.conf.all.forwarding = 1")
     return [*lines, ""]
 
 

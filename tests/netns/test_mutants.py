@@ -16,7 +16,7 @@ from .matrix.run import run
 
 # Each rule, and a probe that must miss it.
 SAMPLE = {
-    "relay 60-cgnat-relay.conf: -net.ipv6.conf.*.accept_ra = 2": "ping6",
+    "relay 60-cgnat-relay.conf: -net.ipv6.conf.all.forwarding = 1": "host6-tcp6[transparent]",
     "relay firewall.v4: -A RELAY-INPUT -p tcp --dport 22 -j ACCEPT": "ssh-tcp4",
     "relay firewall.v6: -A RELAY-INPUT -j DROP": "undeclared-tcp6",
     "relay wg0.conf: MTU = 1380": "segments-in-size4[transparent]",

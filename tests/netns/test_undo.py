@@ -27,6 +27,36 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         yield made
 
 
+def test_who_takes_no_advertisements_takes_none(lab: Lab) -> None:
+    """Who took them goes on to; a boot is ``setup`` after what the owner wrote down."""
+    relay = lab.net["relay"]
+    values = {"none": "0", "some": "1", "all-the-same": "2"}
+    for name, value in values.items():
+        relay.run(f"ip link add {name} type bridge")
+        accepts(lab, name, value)
+    before = holds(lab)
+    brought(lab)
+    assert [accepts(lab, name) for name in values] == ["0", "2", "2"]
+    relay.run("ip link add new type bridge")
+    assert accepts(lab, "new") == accepts(lab, "default") == "2"
+    accepts(lab, "default", "0")
+    accepts(lab, "some", "1")
+    relay.run("/usr/local/lib/cgnat-relay/setup advertisements")
+    assert [accepts(lab, name) for name in ("default", *values)] == ["0", "0", "2", "2"]
+    relay.run("ip link del new")
+    gone(lab)
+    assert [accepts(lab, name) for name in values] == [*values.values()]
+    assert left(lab, before) == []
+
+
+def accepts(lab: Lab, name: str, value: str = "") -> str:
+    """An interface's ``accept_ra``, once it is set."""
+    file = f"/proc/sys/net/ipv6/conf/{name}/accept_ra"
+    if value:
+        lab.net["relay"].run(["sh", "-c", f"echo {value} >{file}"])
+    return lab.net["relay"].run(f"cat {file}").strip()
+
+
 def installed(lab: Lab) -> list[str]:
     return [line.split()[0] for line in lab.net["relay"].run(f"cat {PACKAGES}").splitlines()]
 

@@ -159,3 +159,12 @@ def test_a_reboot_in_the_middle_is_taken_back_before_anything_starts() -> None:
     assert {"systemd-sysctl.service", "cgnat-relay-firewall.service", "network-pre.target"} <= {
         *before.removeprefix("Before=").split()
     }
+
+
+def test_a_boot_goes_on_taking_advertisements_by_what_the_owner_wrote() -> None:
+    """And none where IPv6 is not forwarded, or nobody took any: no line of sysctl.d could tell."""
+    assert "accept_ra" not in part(PLAN, "base")["/etc/sysctl.d/60-cgnat-relay.conf"]
+    unit = part(PLAN, "firewall")["/etc/systemd/system/cgnat-relay-firewall.service"]
+    assert "ExecStartPre=-/usr/local/lib/cgnat-relay/setup advertisements" in unit.splitlines()
+    after = [line for line in unit.splitlines() if line.startswith("After=")]
+    assert any("systemd-sysctl.service" in line for line in after)

@@ -24,11 +24,18 @@ from .picture import COVETED, NAMES, SERVERS, wire
 AGENT = Path(__file__).with_name("agent.py")
 # The firewall's script, on files that lie where a namespace can have them.
 FIREWALL = (STATIC / "firewall").read_text().replace("/etc/cgnat-relay/", "/etc/wireguard/")
-# sysctl.d(5) in three lines, after what a kernel starts with; a name may hold an asterisk.
-SYSCTLS = """
+SETUP = (
+    (STATIC / "setup")
+    .read_text()
+    .replace("/etc/sysctl.d/60-cgnat-relay.conf", "/etc/wireguard/sysctl")
+)
+# What a kernel starts with, and sysctl.d(5) in three lines; a name may hold an asterisk.
+BOOTED = """
 sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
 ip -6 route flush proto ra
 for file in /proc/sys/net/ipv6/conf/*/accept_ra; do echo 1 > "$file"; done
+"""
+SYSCTLS = """
 sed -n 's/^-\\{0,1\\}\\([^= ]*\\) *= *\\(.*\\)/\\1 \\2/p' /etc/wireguard/sysctl |
 while read -r key value; do
   for file in /proc/sys/$(echo "$key" | tr . /); do echo "$value" > "$file"; done
@@ -121,7 +128,7 @@ class World:
         steps = [_write(files or self.generated.files[name]), "conntrack -F 2>/dev/null || :"]
         steps.append("sysctl -qw net.ipv4.conf.all.src_valid_mark=0")  # nobody takes it back
         if name == "relay":
-            steps += [_firewall(), SYSCTLS]
+            steps += [_firewall(), _sysctls()]
         steps.append("wg-quick up wg0 </dev/null")
         try:
             # By standard input: keys must not be seen in a list of processes.
@@ -150,7 +157,7 @@ class World:
         elif tool in ("iptables", "ip6tables"):
             command = f"cat /etc/wireguard/{name} | {tool}-restore --wait --noflush"
         elif tool == "conf" and path.startswith("/etc/sysctl.d/"):
-            command = SYSCTLS
+            command = _sysctls()
         else:
             return False
         script = f"{_file(path, content)}\n{command}\nconntrack -F 2>/dev/null || :"
@@ -209,8 +216,16 @@ class World:
 
 
 def _firewall() -> str:
-    quoted = FIREWALL.replace("'", "'\\''")
-    return f"sh -c '{quoted}' firewall up </dev/null"
+    return _script(FIREWALL, "firewall up")
+
+
+def _sysctls() -> str:
+    return BOOTED + _script(SETUP, "setup advertisements") + SYSCTLS
+
+
+def _script(text: str, words: str) -> str:
+    quoted = text.replace("'", "'\\''")
+    return f"sh -c '{quoted}' {words} </dev/null"
 
 
 def _write(files: Files) -> str:
