@@ -275,7 +275,7 @@ def test_a_cause_is_told_by_its_name(door: Door, cause: str) -> None:
     lab = door.lab
     wanted = plan(lab, "95:8081/tcp")
     assert door.operate("bring", carried(wanted)).returncode == 0
-    eventually(lambda: diagnosed(door) == (0, "tcp/95 to home: answers\n"), "all is well")
+    eventually(lambda: diagnosed(door) == (0, "tcp/95 to home: answers\n"), "all is well", 60)
     host = lab.net[where]
     host.run(command.replace("KEY", lab.keys.peers["home"].public))
     lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 95", check=False)
@@ -295,7 +295,7 @@ def test_a_datagram_tells_what_stops_it_from_a_silent_home(door: Door) -> None:
     lab = door.lab
     assert door.operate("bring", carried(plan(lab, "96:8081/udp"))).returncode == 0
     fine = (0, "udp/96 to home: answers\n")
-    eventually(lambda: diagnosed(door, 96, "udp") == fine, "all is well")
+    eventually(lambda: diagnosed(door, 96, "udp") == fine, "all is well", 60)
 
     def stopped(host: str, rule: str) -> tuple[int, str]:
         lab.net["relay"].run("conntrack -D -p udp --orig-port-dst 96", check=False)

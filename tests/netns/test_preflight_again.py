@@ -116,9 +116,9 @@ def test_with_all_packages_there_nothing_is_asked_of_apt(machine: Machine) -> No
     assert machine.look("ours", terms=there) == machine.look(terms=there) == []
     assert machine.causes("ours", terms=[*there, "package another"]) == [locked]
     # A run that was cut short in the middle of it has apt finish.
-    machine.write("/etc/wireguard/cgnat-relay/installing", "")
+    machine.write("/etc/wireguard/cgnat-relay/coming", "")
     assert machine.causes("ours", terms=there) == [locked]
-    machine.run("rm /etc/wireguard/cgnat-relay/installing")
+    machine.run("rm /etc/wireguard/cgnat-relay/coming")
     used = int(machine.host.run("df --output=used -k /mnt").split()[-1])
     machine.host.run(f"mount -o remount,size={used + 7 * 1024}k /mnt")
     assert machine.look("ours", terms=there) == []
