@@ -8,7 +8,7 @@ import shlex
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,11 +31,6 @@ UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
 LEFT = ("file /etc/hosts", "/etc/hosts")
 BOOT = 400
 MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
-
-
-def rows(names: Iterable[str], *always: str) -> list[pytest.ParameterSet]:
-    """A matrix's rows as parameters: those that each run has, and the others."""
-    return [pytest.param(name, marks=() if name in always else MATRIX) for name in names]
 
 
 @dataclass

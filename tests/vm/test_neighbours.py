@@ -13,7 +13,9 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, NAME, Adopted, as_at_first, rows
+from .adopted import BOOT, FORWARDS, MATRIX, NAME, Adopted, as_at_first
+
+pytestmark = MATRIX
 
 # Debian's own file begins like this one.
 OWN_NFT = """\
@@ -142,7 +144,7 @@ def machine(booted: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Adopte
     return made
 
 
-@pytest.mark.parametrize("name", rows(NEIGHBOURS, "ufw"))
+@pytest.mark.parametrize("name", NEIGHBOURS)
 def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: str) -> None:
     neighbour = NEIGHBOURS[name]
     cells: dict[str, str] = {}
