@@ -11,7 +11,7 @@ import pytest
 from ..conftest import ROOT
 from ..relay_stack import Stack
 
-DEADLINE = 90  # seconds for the VM to open SSH, which it never will
+DEADLINE = 120  # seconds for the VM to open SSH, which it never will; its console speaks by then
 
 PROGRAM = """
 import dataclasses, sys
