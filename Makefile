@@ -99,6 +99,7 @@ bench-scale: test-deps engine image ## measure many forwards and peers: packets,
 bench-changes: test-deps engine image ## measure one port more, to its first packet, over a link of 50 ms
 	@mkdir -p docs/bench
 	@$(PY) -m bench.changes --json docs/bench/changes.json
+	@$(AS_ROOT) $(PY) -m bench.bring --json docs/bench/bring.json
 	@$(PY) -m bench.scale_page
 
 bench-timeline: test-deps engine image ## measure and draw where the time from power-on goes

@@ -2,7 +2,7 @@
 
     python3 -m bench.scale_page
 
-Each of docs/bench/{scale,scale-vm,growth,changes,timeline}.json that is there.
+Each of docs/bench/{scale,scale-vm,growth,changes,bring,timeline}.json that is there.
 """
 
 from __future__ import annotations
@@ -96,6 +96,13 @@ def changes(result: dict[str, Any]) -> list[str]:
         "",
         *markdown(["", *(f"forwards of peers: {name}" for name in sizes)], table),
     ]
+
+
+def bring(result: dict[str, Any]) -> list[str]:
+    """The same of the relay's own part, which is no ``up``; without a change ``up`` has none."""
+    lines = [line for line in changes(result) if "beyond" not in line]
+    lines = [line.replace("connections of an `up`", "connections") for line in lines]
+    return [line.replace("`up`", "bringing it") for line in lines]
 
 
 def shown(result: dict[str, Any]) -> dict[str, list[Stage]]:
@@ -192,6 +199,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "scale-vm": data,
     "growth": growth,
     "changes": changes,
+    "bring": bring,
     "timeline": timeline,
 }
 
