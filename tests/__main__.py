@@ -1,8 +1,8 @@
 """Every test: ``python3 -m tests [FOLDER]``, in several processes, for each mostly waits.
 
-What shares a machine stays in one process (``tests/conftest.py`` tells which). A few that failed
-are run once more, alone: on a busy machine a deadline may pass that was not the code's. What passes
-only then is named, and is no failure. FOLDER gets a report of each run, in JUnit's form.
+What shares a machine stays in one process (``tests/side_by_side.py`` tells which). A few that
+failed are run once more, alone: on a busy machine a deadline may pass that was not the code's. What
+passes only then is named, and is no failure. FOLDER gets a report of each run, in JUnit's form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 HERE = Path(__file__).resolve().parent
 MACHINES = ("engine", "vm")
 # Two for machines and one for all else; with more, two cores do not keep the tests' deadlines.
-SIDE_BY_SIDE = ["-n", "3", "--dist", "loadscope", "--no-loadscope-reorder"]
+GROUPS = ["-p", "tests.side_by_side", "--dist", "loadscope", "--no-loadscope-reorder"]
+SIDE_BY_SIDE = [*GROUPS, "-n", "3"]
 FEW = 3
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # The program and its library are run from the checkout, not installed.
 sys.path.insert(0, str(ROOT))
-
-from xdist.scheduler import LoadScopeScheduling  # noqa: E402
 
 from .relay_stack import ProcessWatch, Stack, open_files_below  # noqa: E402
 
@@ -22,26 +19,6 @@ HOMES = [
     # The same VM joins as this one too, to show the other mode.
     {"name": "plain", "mode": "masquerade", "forwards": ["8082:8080", "5354:5353/udp"]},
 ]
-
-
-# The files of the layer vm that boot machines of their own; the others share the stack below.
-OWN_MACHINES = ("adopt", "distributions", "faults", "kernel", "neighbours", "rotate", "snapshot")
-
-
-class Groups(LoadScopeScheduling):
-    """What one process runs one after the other: a file, or all that shares a machine."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        _, layer, name = file.split("/")[-3:]
-        if layer == "vm":
-            return "machines" if name[len("test_") : -len(".py")] in OWN_MACHINES else "relay"
-        return "relay" if file == "tests/engine/test_stack.py" else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
-    """Used where there is more than one process."""
-    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")
