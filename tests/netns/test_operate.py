@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from components.carrier import bundle, looking, observing, request
-from components.plan import HostPlan
+from components.plan import STATIC, HostPlan
 
 from ..relay_stack import ProcessWatch
 from ..waiting import eventually
@@ -395,3 +395,20 @@ def test_a_firewall_that_eats_udp_is_told_from_a_home_with_other_keys(
         if eaten == "own":
             lab.net["relay"].run("nft delete table inet mine")
         door.operate("bring", carried(wanted))
+
+
+def test_what_answers_the_relay_has_come_to_the_tunnels_port(door: Door) -> None:
+    """Where the relay spoke first, a home's packets are no flow of their own."""
+    relay = door.lab.net["relay"]
+
+    def dialled() -> list[int]:
+        said = relay.run(f"sh {STATIC}/observe {STATIC} wg0", check=False)
+        (line,) = [line for line in said.splitlines() if line.startswith("dialled 51820 ")]
+        return [int(word) for word in line.split()[2:]]
+
+    seen, silent = dialled()
+    flow = "-p udp -s 198.51.100.7 -d 203.0.113.77 --sport 51820 -t 60"
+    relay.run(f"conntrack -I {flow} --dport 1")
+    assert dialled() == [seen, silent], "the off-case: nothing came of it"
+    relay.run(f"conntrack -I {flow} --dport 2 -u SEEN_REPLY")
+    assert dialled() == [seen + 1, silent]
