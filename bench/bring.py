@@ -12,14 +12,9 @@ with a change and without. So the seconds to the first answer are what a change 
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +27,7 @@ from tests.netns.topology import internet
 from tests.unit import samples
 from tests.waiting import eventually
 
-from .changes import BROUGHT, ROUND_TRIP, report, slower
+from .changes import ROUND_TRIP, Labels, column, command, report, series, told
 from .dataplane import machine
 from .origins import load, loads
 from .sizes import LARGEST, NETWORK, SMALLEST, Size
@@ -48,54 +43,39 @@ def plan(lab: Lab, size: Size, *more: str) -> str:
     return bundle(wanted, ["home home"], replaced={"check": living.FINE})
 
 
-def brought(door: Door, what: str) -> dict[str, float]:
-    """Seconds that bringing a plan and confirming it took, and of that the machine."""
-    before, began = door.connections(), time.monotonic()
+def said(door: Door, what: str) -> str:
+    """Bring a plan and confirm it; what that says."""
     done = door.operate("bring", what, address="127.0.0.1", port=NEAR)
-    ended = time.monotonic() - began
     if done.returncode:
         raise AssertionError(done.stderr)
-    said = re.search(BROUGHT, done.stderr)
-    logins = door.connections() - before
-    return {"up": ended, "brought": float(said[1]) if said else 0.0, "logins": logins}
+    return done.stderr
 
 
-def added(door: Door, what: str) -> dict[str, float]:
-    """The same, and when the new port answered first."""
-    first: list[float] = []
-    over = threading.Event()
-    began = time.monotonic()
-
-    def ask() -> None:
-        while not over.is_set() and not first:
-            if door.lab.call("tcp", PORT):
-                first.append(time.monotonic() - began)
-            else:
-                over.wait(0.05)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        row = brought(door, what)
-        asking.join(timeout=30)
-    finally:
-        over.set()
-        asking.join()
-    if not first:
-        raise AssertionError("the port that was added never answered")
-    return {"first answer": first[0], **row}
-
-
-def series(door: Door, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
+def brought(door: Door, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
     """N times: no change, a port in, and out again."""
     without, with_it = plan(door.lab, size), plan(door.lab, size, f"{PORT}:{SERVED}")
-    brought(door, without)
-    found = []
-    for _ in range(pairs):
-        row = {"no change": brought(door, without), "added": added(door, with_it)}
-        row["removed"] = brought(door, without)
-        found.append(row)
-    return found
+
+    def bring(what: str, asks: Callable[[], object] | None = None) -> dict[str, float]:
+        return told(lambda: said(door, what), door.connections, asks)
+
+    said(door, without)
+    return series(
+        pairs,
+        lambda: bring(without),
+        lambda: bring(with_it, lambda: door.lab.call("tcp", PORT)),
+        lambda: bring(without),
+    )
+
+
+ROWS: Labels = {
+    "bringing it without a change, s": lambda rows: column(rows, "no change", "up"),
+    "bringing it with a port added, s": lambda rows: column(rows, "added", "up"),
+    "of that, the machine to bring it, s": lambda rows: column(rows, "added", "brought"),
+    "first answer by it, s": lambda rows: column(rows, "added", "first answer"),
+    "bringing it with it taken away, s": lambda rows: column(rows, "removed", "up"),
+    "SSH connections without a change": lambda rows: column(rows, "no change", "logins"),
+    "SSH connections with one": lambda rows: column(rows, "added", "logins"),
+}
 
 
 def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
@@ -114,29 +94,10 @@ def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
         client.start([sys.executable, str(LINE), str(NEAR), RELAY, str(SSH), str(ROUND_TRIP)])
         eventually(lambda: f":{NEAR} " in client.run("ss -Hlnt"), "the line")
         for size in sizes:
-            found["sizes"][str(size)] = series(door, size, pairs)
-            report(str(size), found["sizes"][str(size)])
+            found["sizes"][str(size)] = brought(door, size, pairs)
+            report(str(size), found["sizes"][str(size)], ROWS)
     return found | {"load": loads(before)}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.bring",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
-    options = parser.parse_args()
-    result = measure(options.pairs, [SMALLEST, LARGEST])
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"a port more, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    command("bench.bring", __doc__, 10, measure)

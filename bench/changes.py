@@ -37,6 +37,8 @@ DELAY = (
 )
 LETS_IN = "journalctl -q -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey' || :"
 Rows = Sequence[dict[str, dict[str, float]]]  # an act, and its numbers
+Labels = Mapping[str, Callable[[Rows], list[float]]]
+Act = Callable[[], dict[str, float]]
 BROUGHT = re.compile(r"brought .* in ([0-9.]+) s")
 
 
@@ -45,16 +47,15 @@ def configure(machine: Adopted, size: Size, *more: str) -> None:
     machine.configure(**size.config(first=FIRST, more=more))
 
 
-def changed(machine: Adopted) -> dict[str, float]:
-    """Seconds from the start of an ``up`` until the new port answers, and until it has ended."""
-    before = logins(machine)
+def answered(asks: Callable[[], object], act: Callable[[], str]) -> tuple[float, str]:
+    """Seconds from the start of what is done until a caller is answered, and what that said."""
     began = time.monotonic()
     first: list[float] = []
     over = threading.Event()
 
     def ask() -> None:
         while not over.is_set() and not first:
-            if machine.answers(PORT):
+            if asks():
                 first.append(time.monotonic() - began)
             else:
                 over.wait(0.05)
@@ -62,29 +63,38 @@ def changed(machine: Adopted) -> dict[str, float]:
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        said = machine.up()
-        ended = time.monotonic() - began
+        found = act()
         asking.join(timeout=30)
     finally:
         over.set()
         asking.join()
     if not first:
-        raise AssertionError(f"the port that was added never answered:\n{said}")
-    return {"first answer": first[0], **told(said, ended), "logins": logins(machine) - before}
+        raise AssertionError(f"the port that was added never answered:\n{found}")
+    return first[0], found
 
 
-def told(said: str, seconds: float) -> dict[str, float]:
-    """How long an ``up`` took, and of that the machine to bring its plan."""
+def told(
+    act: Callable[[], str],
+    logins: Callable[[], int],
+    asks: Callable[[], object] | None = None,
+) -> dict[str, float]:
+    """How long an update takes, of that the machine to bring its plan, and how often it enters.
+
+    With ``asks`` also when that is answered first.
+    """
+    before, began = logins(), time.monotonic()
+    ended: list[float] = []
+
+    def update() -> str:
+        said = act()
+        ended.append(time.monotonic() - began)
+        return said
+
+    first, said = answered(asks, update) if asks else (None, update())
     brought = BROUGHT.search(said)
-    return {"up": seconds, "brought": float(brought[1]) if brought else 0.0}
-
-
-def timed(machine: Adopted) -> dict[str, float]:
-    """An ``up`` with nothing to look out for."""
-    before, began = logins(machine), time.monotonic()
-    said = machine.up()
-    found = told(said, time.monotonic() - began)
-    return {**found, "logins": logins(machine) - before}
+    row = {"up": ended[0], "brought": float(brought[1]) if brought else 0.0}
+    row |= {} if first is None else {"first answer": first}
+    return {**row, "logins": logins() - before}
 
 
 def logins(machine: Adopted) -> int:
@@ -92,17 +102,26 @@ def logins(machine: Adopted) -> int:
     return int(machine.run(LETS_IN))
 
 
-def series(machine: Adopted, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
+def series(pairs: int, idle: Act, added: Act, removed: Act) -> list[dict[str, dict[str, float]]]:
     """N times: no change, a port in, and out again."""
-    found = []
-    for _ in range(pairs):
-        row = {"no change": timed(machine)}
+    return [{"no change": idle(), "added": added(), "removed": removed()} for _ in range(pairs)]
+
+
+def ups(machine: Adopted, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
+    """The same by ``up``."""
+
+    def up(asks: Callable[[], object] | None = None) -> dict[str, float]:
+        return told(machine.up, lambda: logins(machine), asks)
+
+    def added() -> dict[str, float]:
         configure(machine, size, ADDED)
-        row["added"] = changed(machine)
+        return up(lambda: machine.answers(PORT))
+
+    def removed() -> dict[str, float]:
         configure(machine, size)
-        row["removed"] = timed(machine)
-        found.append(row)
-    return found
+        return up()
+
+    return series(pairs, up, added, removed)
 
 
 def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
@@ -120,7 +139,7 @@ def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
         for size in sizes:
             configure(machine, size)
             machine.up()
-            found["sizes"][str(size)] = series(machine, size, pairs)
+            found["sizes"][str(size)] = ups(machine, size, pairs)
             report(str(size), found["sizes"][str(size)])
         found["load"] = loads(before)
         machine.destroy()
@@ -138,7 +157,7 @@ def beyond(rows: Rows) -> list[float]:
     return [a - b for a, b in zip(answers, idle, strict=True)]
 
 
-ROWS: dict[str, Callable[[Rows], list[float]]] = {
+ROWS: Labels = {
     "`up` without a change, s": lambda rows: column(rows, "no change", "up"),
     "`up` with a port added, s": lambda rows: column(rows, "added", "up"),
     "of that, the machine to bring it, s": lambda rows: column(rows, "added", "brought"),
@@ -156,33 +175,35 @@ def slower(sizes: Mapping[str, Rows]) -> Ratio:
     return ratio(many, few)
 
 
-def report(size: str, rows: Rows) -> None:
+def report(size: str, rows: Rows, labels: Labels = ROWS) -> None:
     """Medians, least and most, for a person."""
     print(f"forwards of peers: {size}")
-    for label, of in ROWS.items():
+    for label, of in labels.items():
         values = of(rows)
         middle = statistics.median(values)
         print(f"  {label:<57} {middle:6.2f} ({min(values):.2f} to {max(values):.2f})", flush=True)
 
 
-def main() -> None:
-    """Measure and print."""
+def command(
+    module: str, about: str | None, pairs: int, measure: Callable[[int, Sequence[Size]], Any]
+) -> None:
+    """The command line: measure, print, and write."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m bench.changes",
-        description=__doc__,
+        prog=f"python3 -m {module}",
+        description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=pairs)
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
-    result = measure(options.pairs, [SMALLEST, LARGEST])
+    try:
+        result = measure(options.pairs, [SMALLEST, LARGEST])
+    except AssertionError as error:
+        sys.exit(str(error))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"up with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
+    print(f"with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    command("bench.changes", __doc__, 5, measure)

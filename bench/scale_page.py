@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.table import DOCS, markdown, put
 
-from . import pictures
-from .changes import ROWS
+from . import bring, pictures
+from .changes import ROWS, Labels
 from .growth import ACTS, middle
 from .scale import AGAIN, TARGETS, UNITS, compared
 from .scale_targets import ratios, targets
@@ -86,23 +87,18 @@ def growth(result: dict[str, Any]) -> list[str]:
     return [on(result, "Medians"), "", *markdown(heads, rows)]
 
 
-def changes(result: dict[str, Any]) -> list[str]:
+def changes(result: dict[str, Any], labels: Labels = ROWS) -> list[str]:
     """What a port more costs, small and large."""
     sizes = result["sizes"]
-    table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in ROWS.items()]
-    count = len(sizes[str(SMALLEST)])
+    table = [
+        [label, *(spread(of(rows)) for rows in sizes.values())] for label, of in labels.items()
+    ]
+    count = len(result["sizes"][str(SMALLEST)])
     return [
         on(result, f"Medians of {count}, least and most"),
         "",
-        *markdown(["", *(f"forwards of peers: {name}" for name in sizes)], table),
+        *markdown(["", *(f"forwards of peers: {name}" for name in result["sizes"])], table),
     ]
-
-
-def bring(result: dict[str, Any]) -> list[str]:
-    """The same of the relay's own part, which is no ``up``; without a change ``up`` has none."""
-    lines = [line for line in changes(result) if "beyond" not in line]
-    lines = [line.replace("connections of an `up`", "connections") for line in lines]
-    return [line.replace("`up`", "bringing it") for line in lines]
 
 
 def shown(result: dict[str, Any]) -> dict[str, list[Stage]]:
@@ -199,7 +195,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "scale-vm": data,
     "growth": growth,
     "changes": changes,
-    "bring": bring,
+    "bring": partial(changes, labels=bring.ROWS),
     "timeline": timeline,
 }
 
