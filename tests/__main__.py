@@ -1,4 +1,4 @@
-"""Every test: ``python3 -m tests [FOLDER]``, in several processes, for each mostly waits.
+"""Every test: ``python3 -m tests [FOLDER]``, in several processes: one works while another waits.
 
 What shares a machine stays in one process (``tests/side_by_side.py`` tells which). A few that
 failed are run once more, alone: on a busy machine a deadline may pass that was not the code's. What
@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 HERE = Path(__file__).resolve().parent
 MACHINES = ("engine", "vm")
-# Two for machines and one for all else; with more, two cores do not keep the tests' deadlines.
 GROUPS = ["-p", "tests.side_by_side", "--dist", "loadscope", "--no-loadscope-reorder"]
+# Two for machines and one for all else; with more, two cores do not keep the tests' deadlines.
 SIDE_BY_SIDE = [*GROUPS, "-n", "3"]
 FEW = 3
 

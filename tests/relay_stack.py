@@ -20,6 +20,7 @@ from components.keys import KEY_BYTES, ssh_key, wireguard_key
 from engine import environment
 
 ROOT = Path(__file__).resolve().parents[1]
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"  # another at each boot
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,18 @@ def bring(lab: Lab, wanted: HostPlan, check: str = FINE) -> str:
 def confirm(lab: Lab, token: str) -> str:
     """As over another connection."""
     return run(lab, remote.confirm("wg0"), stdin=f"{token}\n")
+
+
+@contextmanager
+def room(lab: Lab, more: int) -> Iterator[None]:
+    """No more than so many KiB can be written to /etc/wireguard."""
+    relay = lab.net["relay"]
+    used = int(relay.run("df --output=used -k /etc/wireguard").split()[-1])
+    relay.run(f"mount -o remount,size={used + more}k /etc/wireguard")
+    try:
+        yield
+    finally:
+        relay.run("mount -o remount,size=50% /etc/wireguard")
 
 
 def timers(lab: Lab) -> list[str]:

@@ -180,13 +180,9 @@ def test_a_disk_that_is_full_at_boot_is_met_again_until_there_is_room(
     power_cut(lab)
     relay.write(f"{BIN}/timers", ":\n")  # room for a line of the stand-in's
     relay.run(f"rm {STATE}/unfinished/token")  # which would make room
-    used = relay.run("df --output=used -k /etc/wireguard").split()[-1]
-    relay.run(f"mount -o remount,size={used}k /etc/wireguard")
-    try:
+    with living.room(lab, 0):
         run(lab, RECOVER)
         assert relay.run(f"cat {rules}") != old, "the off-case: there was no room"
-    finally:
-        relay.run("mount -o remount,size=50% /etc/wireguard")
     time_is_up(lab)
     assert relay.run(f"cat {rules}") == old
     assert "udp . 80 :" in relay.run("nft list table ip cgnat-relay")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .. import table
-from ..relay_stack import Stack
+from ..relay_stack import BOOT_ID, Stack
 from ..waiting import eventually
 from . import callers
 from .adopted import FORWARDS, MATRIX, NAME, Adopted, compared, fresh
@@ -23,7 +23,6 @@ pytestmark = MATRIX
 CALLER = "198.51.100.2"
 GREETING = f"hello from home, you are {CALLER}"
 WORKS = "works"
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 BOOT = 900  # the newer ones do more at boot than Debian 12, on a machine as busy
 
 

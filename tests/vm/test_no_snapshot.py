@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..relay_stack import Stack
-
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+from ..relay_stack import BOOT_ID, Stack
 
 
 def test_it_is_told_and_left_alone(relay: Stack) -> None:

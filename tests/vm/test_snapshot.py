@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ..relay_stack import BOOT_ID
 from .adopted import NAME, Adopted, as_at_first
 
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 FILE, PROCESS = "/root/later", "[s]leep 4567"
 
 

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from ..conftest import HOMES
-from ..relay_stack import Stack
+from ..relay_stack import BOOT_ID, Stack
 from .callers import BOOT, answers, let_in, page, reach, speaks
 
 CHANGED = [{**HOMES[0], "forwards": ["80:8080", "8443:8081"]}, HOMES[1]]
-BOOTED = "cat /proc/sys/kernel/random/boot_id"
 
 
 @pytest.fixture(scope="module")
 def before(home: Stack) -> dict[str, str]:
     """The homes' configs, and the relay's boot, before anything is changed."""
-    return {**home.outputs()["homeConfigs"], "boot": home.inside("test-relay", BOOTED)}
+    return {**home.outputs()["homeConfigs"], "boot": home.inside("test-relay", BOOT_ID)}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_the_machine_goes_on(changed: tuple[Stack, str, str], before: dict[str, 
     stack, _, said = changed
     assert "relay-plan updated" in said
     assert "replaced" not in said
-    assert stack.inside("test-relay", BOOTED) == before["boot"]
+    assert stack.inside("test-relay", BOOT_ID) == before["boot"]
 
 
 def test_the_new_port_answers_and_the_old_one_is_closed(changed: tuple[Stack, str, str]) -> None:
@@ -73,7 +72,7 @@ def test_the_machine_is_another_one(moved: tuple[Stack, str], before: dict[str, 
     stack, said = moved
     assert "relay-server replaced" in said
     assert "relay-wireguard-key" not in said
-    assert stack.inside("test-relay", BOOTED) != before["boot"]
+    assert stack.inside("test-relay", BOOT_ID) != before["boot"]
 
 
 def test_no_home_needs_a_new_config(moved: tuple[Stack, str], before: dict[str, str]) -> None:
