@@ -77,7 +77,7 @@ class Adopt:
         if preview and not settings.drift:
             return None
         terms = [
-            f"interface {settings.tunnel.interface}",
+            *(f"interface {name}" for name in settings.tunnel.interfaces),
             f"network {settings.tunnel.network}",
             *(f"udp {port}" for port in settings.tunnel.ports),
             *(f"port {opening}" for opening in settings.taken),

@@ -217,8 +217,11 @@ def test_interface_is_there(machine: Machine) -> None:
     ((kind, cause, fix),) = machine.look()
     assert (kind, cause) == ("fault", "there is a /etc/wireguard/wg0.conf already")
     assert "sudo mv /etc/wireguard/wg0.conf" in fix
-    machine.run("mv /etc/wireguard/wg0.conf /etc/wireguard/wg1.conf")
+    machine.run("mv /etc/wireguard/wg0.conf /etc/wireguard/wg0-2.conf")
     assert machine.look() == []
+    # While the relay has a next key.
+    cause = "there is a /etc/wireguard/wg0-2.conf already"
+    assert [found for _, found, _ in machine.look("interface wg0-2")] == [cause]
 
 
 def test_udp_port_is_taken_by_a_process(machine: Machine) -> None:
