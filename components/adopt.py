@@ -213,17 +213,31 @@ def _matching(
 
 
 def _key(value: object, path: str, faults: Collector) -> str | None:
-    """A private key's text or path; its text is never shown."""
+    """A private key's text or path; what might be a key's text is never shown."""
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
         faults.add(path, "is neither a path nor a private key", "write ~/.ssh/id_ed25519")
         return None
-    if value.startswith(PEM):
-        return value.rstrip("\n") + "\n"
-    if not Path(value).expanduser().is_file():
+    text = value.lstrip("\ufeff \t\r\n")
+    if text.startswith(PEM):
+        return text.replace("\r\n", "\n").rstrip("\n") + "\n"
+    try:
+        file = Path(value).expanduser()
+        if file.is_file():
+            return str(file)
+    except (OSError, RuntimeError, ValueError):  # too long for a path; no such user; a null byte
+        pass
+    if value.startswith(("/", "~", ".")) and value.isprintable():
         faults.add(path, f"there is no file {shown(value)}", "write ~/.ssh/id_ed25519")
-    return str(Path(value).expanduser())
+    else:
+        faults.add(
+            path,
+            "is neither the path of a file nor a private key in OpenSSH's or PEM's form",
+            "write ~/.ssh/id_ed25519, or the key as that file has it (one of PuTTY's: puttygen"
+            " KEY.ppk -O private-openssh -o id)",
+        )
+    return None
 
 
 def _is_host_key(value: object) -> bool:

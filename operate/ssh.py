@@ -44,6 +44,7 @@ class AwayError(LostError):
     """The machine does not answer just now, which may be its trouble and not the config's."""
 
 
+REFUSES = ("Permission denied",)
 # What OpenSSH says before it is in, what that is, and what to do about it; the first that fits.
 CAUSES = (
     (
@@ -60,8 +61,35 @@ CAUSES = (
     ),
     (
         LostError,
-        ("Permission denied",),
+        ("bad permissions", "are too open"),
+        "was not entered: others may read the file of the private key, so ssh does not use it;"
+        " chmod 600 that file",
+    ),
+    (
+        LostError,
+        ("command-line line ", "command-line: line "),
+        "was not entered: ssh does not take an option; check vps.key, vps.host and vps.user",
+    ),
+    (
+        LostError,
+        ("Too many authentication failures",),
+        "refuses the keys: your agent offers too many before the right one; name that in vps.key",
+    ),
+    (
+        LostError,
+        REFUSES,
         "refuses the key; put its public half into authorized_keys there",
+    ),
+    (
+        LostError,
+        ("no matching key exchange", "no matching cipher", "no matching MAC"),
+        "and the ssh here have no algorithm in common; update the older of the two",
+    ),
+    (
+        AwayError,
+        ("Temporary failure in name resolution",),
+        "is a name that cannot be resolved just now; check your own connection, or give the"
+        " address",
     ),
     (
         LostError,
@@ -75,9 +103,14 @@ CAUSES = (
     ),
     (
         AwayError,
-        ("timed out", "No route to host", "Network is unreachable"),
+        ("timed out", "No route to host", "Network is unreachable", "Host is down"),
         "cannot be reached; check the address, the port, and the provider's firewall",
     ),
+)
+# Where no key is named.
+NO_AGENT = (
+    "refuses the keys of your agent, or it holds none; load the right one with ssh-add, or name its"
+    " file in vps.key"
 )
 # What it says of a connection that was made; some of it on standard error whatever is asked.
 ENDED = ("client_loop: ", "Read from remote host ", "Timeout, server ")
@@ -160,7 +193,7 @@ def _command(host: Host, key: str | None, known: str, log: str, words: str) -> l
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": known,
+        "UserKnownHostsFile": _word(known),
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": "relay",
         "HostKeyAlgorithms": algorithms,
@@ -175,13 +208,19 @@ def _command(host: Host, key: str | None, known: str, log: str, words: str) -> l
         "LogLevel": "ERROR",
     }
     if key is not None:
-        options |= {"IdentitiesOnly": "yes", "IdentityFile": key, "IdentityAgent": "none"}
+        options |= {"IdentitiesOnly": "yes", "IdentityFile": _word(key), "IdentityAgent": "none"}
     else:
         options |= {"IdentityFile": "none"}
     found = ["ssh", "-F", "none", "-T", "-E", log, "-p", str(host.port), "-l", host.user]
     for name, value in options.items():
         found += ["-o", f"{name}={value}"]
     return [*found, "--", host.address, words]
+
+
+def _word(path: str) -> str:
+    """A path as one word of ssh_config(5), which splits at spaces and knows tokens."""
+    quoted = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{quoted}"'
 
 
 @contextlib.contextmanager
@@ -227,6 +266,8 @@ def _lost(host: Host, said: str, there: str = "") -> LostError:
     if not any(line.startswith(closed) for line in own):
         for kind, signs, cause in CAUSES:
             if any(sign in line for sign in signs for line in own):
+                if signs == REFUSES and host.key is None and host.key_file is None:
+                    cause = NO_AGENT
                 return kind(f"{host.name} {cause}")
     last = own[-1] if own else "it ended without a word"
     before = f" (there was said last: {theirs[-1]})" if theirs else ""

@@ -62,7 +62,8 @@ def opened(lab: Lab, folder: Path) -> Door:
         subprocess.run(words, check=True)
     keys = {p.name: p.read_text() for p in folder.iterdir()}
     (folder / "config").write_text(
-        f"Port {PORT}\nHostKey {folder}/host\nPidFile none\nAuthorizedKeysFile {folder}/user.pub\n"
+        f"Port {PORT}\nHostKey {folder}/host\nPidFile none\n"
+        f"AuthorizedKeysFile {folder}/user.pub /run/user.pub\n"
         "StrictModes no\nUsePAM no\nPermitRootLogin yes\n"
         f"SetEnv PATH={BIN}:/usr/sbin:/usr/bin:/sbin:/bin\n"
     )

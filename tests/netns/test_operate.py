@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,28 +104,6 @@ def test_other_words_of_a_newer_program_are_no_drift(door: Door) -> None:
     assert "nothing was changed" in door.operate("bring", carried(good)).stderr
 
 
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({"hostKey": "other.pub"}, "answers with another host key than the pinned one"),
-        ({"key": "other"}, "refuses the key"),
-        ({"key": "no key at all\n"}, "the private key cannot be used"),
-        ({"port": 2223}, "refuses the connection"),
-        ({"address": "no.such.invalid"}, "is no name that can be resolved"),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_who_is_not_let_in_is_told_why(door: Door, other: dict[str, Any], said: str) -> None:
-    given = {k: door.keys.get(str(v), v) for k, v in other.items()}
-    before = door.connections()
-    done = door.operate("bring", carried(plan(door.lab, "99:8081/tcp")), **given)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert door.connections() == before
-    assert not looked(door, **given)["reached"]
-
-
 APT = "echo 'E: Failed to fetch x: Connection refused' >&2; echo 'sh: y: No such file' >&2\n"
 # Ends the sshd of this connection.
 HANG_UP = """pid=$$
@@ -189,30 +166,6 @@ def test_a_cut_connection_leaves_the_old_plan_or_the_new(door: Door) -> None:
 
     eventually(taken_back, "the plan before", within=60)
     assert door.lab.call("tcp", 91) == "203.0.113.9"
-
-
-def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.touch(mode=0o600)
-    file.write_text(door.keys["user"])
-    assert looked(door, key=None, keyFile=str(file))["reached"]
-    file.write_text(door.keys["other"])
-    assert not looked(door, key=None, keyFile=str(file))["reached"]
-
-
-def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's own, asked where the config names no key."""
-    socket = str(tmp_path / "agent")
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    try:
-        eventually(lambda: Path(socket).exists(), "the agent")
-        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
-        assert "refuses the key" in looked(door, key=None)["why"], "the off-case: it holds no key"
-        subprocess.run(["ssh-add", "-q", "-"], input=door.keys["user"], text=True, check=True)
-        assert looked(door, key=None)["reached"]
-    finally:
-        agent.terminate()
-        agent.wait()
 
 
 def diagnosed(

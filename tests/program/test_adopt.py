@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from components import ConfigError, adopt
+from components.faults import Collector
 
 from .conftest import LOOK, Program, is_secret, plain
 
@@ -256,6 +257,36 @@ def test_faults_of_the_kind(
         program({"homes": HOMES, "vps": vps})
     assert fault in str(found.value)
     assert asked == []
+
+
+@pytest.mark.parametrize("lead", ["", "\n", " \t", "\ufeff"])
+def test_a_key_may_come_as_editors_leave_it(lead: str) -> None:
+    text = lead + PRIVATE.replace("\n", "\r\n").rstrip()
+    assert adopt._key(text, "vps.key", Collector()) == PRIVATE
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n" + "c2VjcmV0" * 40,
+        base64.b64encode(b"secret" * 200).decode(),
+        "MC4CAQAwBQYDK2VwBCIEIHNlY3JldHNlY3JldHNlY3JldA==",
+        "/home/me\n" + PRIVATE,
+        "~nosuchuser/.ssh/id_ed25519",
+        "\0",
+    ],
+    ids=["PuTTY's", "base64", "DER", "two lines", "no such user", "null"],
+)
+def test_what_might_be_a_key_is_never_shown(key: str) -> None:
+    faults = Collector()
+    assert adopt._key(key, "vps.key", faults) is None
+    (fault,) = faults.faults
+    shown = str(fault)
+    if key.startswith("~"):
+        assert shown.startswith("vps.key: there is no file '~nosuchuser/.ssh/id_ed25519'; ")
+    else:
+        assert shown.startswith("vps.key: is neither the path of a file nor a private key in ")
+        assert not any(part in shown for part in ("no key at all", "c2VjcmV0", "IHNlY3JldH"))
 
 
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:

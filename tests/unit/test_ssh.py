@@ -65,10 +65,23 @@ def test_a_connection_that_ends_says_what_to_do() -> None:
 
 
 def test_who_lets_nobody_in_is_not_away() -> None:
-    for said in ("Host key verification failed.", "op@h: Permission denied (publickey)."):
+    for said in (
+        "Host key verification failed.",
+        "op@h: Permission denied (publickey).",
+        "Unable to negotiate with h port 22: no matching key exchange method found. Their offer: x",
+        "command-line line 0: keyword identityfile extra arguments at end of line",
+        "ssh: Could not resolve hostname h: Name or service not known",
+    ):
         lost = ssh._lost(Host("h", "op", KEY), said)
         assert not isinstance(lost, ssh.AwayError)
         assert "; " in str(lost)
+
+
+def test_a_computer_without_a_network_is_away() -> None:
+    said = "ssh: Could not resolve hostname h: Temporary failure in name resolution"
+    lost = ssh._lost(Host("h", "op", KEY), said)
+    assert isinstance(lost, ssh.AwayError)
+    assert "just now" in str(lost)
 
 
 @pytest.mark.parametrize(
