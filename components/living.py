@@ -35,10 +35,10 @@ def carry(
     """
     wg, lines = settings.tunnel.interface, summary(settings)
     host = lifted(machine.access, settings)
-    if not settings.drift:
-        drift = pulumi.Output.from_input("")
-    elif looked is not None:
+    if looked is not None:
         drift = pulumi.Output.from_input(told(name, settings, looked))
+    elif not settings.drift:
+        drift = pulumi.Output.from_input("")
     else:
         drift = seen(name, settings, machine, host)
     asked = pulumi.Output.all(host, plan, drift).apply(
@@ -141,7 +141,8 @@ def seen(
 def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
     """Tell the user what was seen, and return the drift's text.
 
-    An update tells once more what it cuts: there may have been no preview.
+    An update tells once more what it cuts: there may have been no preview. With ``drift: false``
+    no text asks for an update.
     """
     preview = pulumi.runtime.is_dry_run()
     if not look["reached"]:
@@ -155,6 +156,8 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
                 pulumi.log.info(f"{name}: {line}")
         if preview:
             _tell_keys(name, look, after)
+    if not settings.drift:
+        return ""
     return drifted(look, summary(settings), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 

@@ -10,6 +10,11 @@ KEY = "key "
 
 OWN = "relay key"
 RELAY = "the relay"
+# What comes, and shuts somebody out.
+CLOSES = {
+    "firewall managed:": " (who calls another service of the machine is let in no more)",
+    "ssh by": " (once a device has come, SSH takes nobody else)",
+}
 
 
 def summary(settings: Settings) -> tuple[str, ...]:
@@ -54,7 +59,7 @@ def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
             yield f"changes {line}, now {new[key].removeprefix(key).strip()}{cost}"
     for key, line in new.items():
         if key not in old and not key.startswith((KEY, OWN)):
-            yield f"adds {line}"
+            yield f"adds {line}{CLOSES.get(key, '')}"
 
 
 def cuts(change: str) -> bool:
@@ -102,7 +107,8 @@ def _key_changes(name: str, old: Sequence[str], new: Sequence[str]) -> Iterator[
         who = "whoever dials is away until it" if name == RELAY else "it is away until it"
         yield f"{name}: key {new[0]} in place of key {old[0]} ({who} has the new config)"
     elif new[1:] != old[1:]:
-        yield from (f"{name}: next key {key} is accepted no more" for key in old[1:])
+        cost = f" (who has its config already is away until it has the one of key {new[0]} again)"
+        yield from (f"{name}: next key {key} is accepted no more{cost}" for key in old[1:])
     if new[1:] != old[1:]:
         yield from (f"{name}: next key {key}, accepted beside key {new[0]}" for key in new[1:])
 

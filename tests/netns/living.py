@@ -46,6 +46,9 @@ case "$*" in
 	[ -e /run/by-hand ] || ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0
 	;;
 "start wg-quick@wg0.service") wg-quick up wg0 ;;
+"-q is-active wg-quick@wg0.service")
+	[ ! -e /run/by-hand ] && ip link show wg0 >/dev/null 2>&1
+	;;
 "-q disable --now wg-quick@wg0-2.service") wg-quick down wg0-2 || : ;;
 "start wg-quick@wg0-2.service") ip link show wg0-2 >/dev/null 2>&1 || wg-quick up wg0-2 ;;
 "-q enable wg-quick@wg0-2.service") ;;

@@ -148,3 +148,24 @@ def test_the_bundle_is_the_same_text_for_the_same_plan(lab: Lab) -> None:
     wanted = plan(lab, [])
     assert bundle(wanted) == bundle(wanted)
     assert base64.b64decode(bundle(wanted))[:2] == b"\x1f\x8b"
+
+
+def test_a_files_mode_is_mended_beside_the_tunnel(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    whole = living.plan(lab, [{"name": "home"}], "tunnel", "peers", "rules")
+    apply(lab, whole)
+
+    def index() -> str:
+        return relay.run("ip -o link show wg0").partition(":")[0]
+
+    before = index()
+    relay.run("chmod 644 /etc/wireguard/wg0.conf")
+    assert living.settled(lab), "it is seen"
+    apply(lab, whole)
+    assert living.settled(lab) == []
+    assert index() == before
+    # The off-case: what runs is not as it was left.
+    relay.run("ip addr add 172.16.0.99/24 dev wg0")
+    apply(lab, whole)
+    assert living.settled(lab) == []
+    assert index() != before

@@ -219,15 +219,16 @@ def test_a_preview_without_drift_asks_nothing(
     assert len(asked) == 1, "before anything is made the machine is looked at"
 
 
+@pytest.mark.parametrize("drift", [True, False])
 def test_an_update_tells_what_it_cuts(
-    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Program, monkeypatch: pytest.MonkeyPatch, drift: bool
 ) -> None:
     before = ["tunnel 172.16.0.0/24 udp/51820 mtu 1420", "home home 172.16.0.19 transparent"]
     before += ["tcp/81 to home 172.16.0.19:81"]
     monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"is": "here", "summary": before})
     said: list[str] = []
     monkeypatch.setattr("pulumi.log.info", lambda text, *_: said.append(text))
-    program({"homes": HOMES, "vps": VPS})
+    program({"homes": HOMES, "vps": VPS, "drift": drift})
     removed = "removes tcp/81 to home 172.16.0.19:81 (what is connected through it ends)"
     assert f"relay: {removed}" in said
     assert not any("adds tcp/80" in line for line in said), "a preview has said that"

@@ -12,6 +12,7 @@ from components.summary import changes, cut_off, own_left_out, summary
 
 from . import samples
 
+AWAY = " (who has its config already is away until it has the one of key 1 again)"
 HOME = {"name": "home", "forwards": ["80:8080", "53:53/both"]}
 
 
@@ -54,13 +55,15 @@ def test_no_option_is_silent() -> None:
         homes = [HOME | {"forwards": ["80:8080"]}]
         assert lines(homes=homes, tunnel=tunnel) != lines(homes=homes), tunnel
     closed = lines(devices=["phone"], ssh={"tunnelOnly": True})
-    assert list(changes(plain, closed)) == ["adds ssh by the tunnel alone"]
+    (line,) = changes(plain, closed)
+    assert line == "adds ssh by the tunnel alone (once a device has come, SSH takes nobody else)"
     assert list(changes(closed, plain)) == ["removes ssh by the tunnel alone"]
     adopted = samples.settings(homes=[HOME])
     managed = replace(adopted, site=Site(adopted=True, guarded=True))
     own = replace(adopted, site=Site(adopted=True, guarded=False))
     said = "firewall managed: what is not declared is dropped"
-    assert list(changes(summary(own), summary(managed))) == [f"adds {said}"]
+    shut = " (who calls another service of the machine is let in no more)"
+    assert list(changes(summary(own), summary(managed))) == [f"adds {said}{shut}"]
     assert list(changes(summary(managed), summary(own))) == [f"removes {said}"]
 
 
@@ -88,7 +91,7 @@ OWN = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
     [
         ({}, {"next": {"key": 2}}, ["home: next key 2, accepted beside key 1"]),
         ({"next": {"key": 2}}, {"key": 2}, ["home: key 2 alone, key 1 is refused"]),
-        ({"next": {"key": 2}}, {}, ["home: next key 2 is accepted no more"]),
+        ({"next": {"key": 2}}, {}, [f"home: next key 2 is accepted no more{AWAY}"]),
         (
             {"next": {"key": 2}},
             {"key": 2, "next": {"key": 3}},
@@ -163,7 +166,7 @@ MOVED = "tunnel 172.16.0.0/24 udp/51820 mtu 1420, now 172.16.0.0/24 udp/51822 mt
             {"key": 2, "port": 51822},
             ["the relay: key 2 alone, key 1 is refused", f"changes {MOVED}"],
         ),
-        (BESIDE, {}, ["the relay: next key 2 udp/51822 is accepted no more"]),
+        (BESIDE, {}, [f"the relay: next key 2 udp/51822 is accepted no more{AWAY}"]),
         (
             {},
             {"key": 2},
