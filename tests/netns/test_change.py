@@ -33,10 +33,10 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         yield made
 
 
-def plan(lab: Lab, extra: list[Any], homes: tuple[str, ...] = ()) -> HostPlan:
-    """The relay's peers and rules for these forwards."""
+def plan(lab: Lab, extra: list[Any], homes: tuple[str, ...] = (), **whole: Any) -> HostPlan:
+    """The relay's peers and rules for these forwards; all but home have other keys each time."""
     home = {"name": "home", "forwards": [*FORWARDS, *extra]}
-    return living.plan(lab, [home, *({"name": n} for n in homes)])
+    return living.plan(lab, [home, *({"name": n} for n in homes)], **whole)
 
 
 def flows(lab: Lab, port: int) -> str:
@@ -52,9 +52,12 @@ def dialled(lab: Lab) -> str:
 
 
 def test_a_hundred_changes_cost_no_byte_and_no_datagram(lab: Lab) -> None:
+    """Of a forward, a home, a device and keys, in all their combinations."""
     download, pings = started(lab, "download", 80), started(lab, "pings", 81)
     for change in range(100):
-        apply(lab, plan(lab, [f"{1000 + change}:8082"], homes=("other",) * (change % 2)))
+        homes, devices = ("other",) * (change % 2), ["phone"] * (change // 2 % 2)
+        forwards = [f"{1000 + change // 4 * 4}:8082"]
+        apply(lab, plan(lab, forwards, homes=homes, devices=devices))
         assert download.poll() is None, f"ended at change {change}"
     download.terminate()
     pings.terminate()

@@ -165,7 +165,11 @@ def test_no_secret_was_in_a_command_line_or_an_environment(
     assert "apply bring" in ours.seen, "the off-case: the machine was watched"
     for secret in {PASSWORD, *ours.stack.keys()}:
         assert secret not in ours.seen
-    there = ours.run("cat /var/log/auth.log /root/.bash_history 2>/dev/null; journalctl -q -o cat")
+    # cloud-init tells what this test itself gave it.
+    kept = "-name journal -prune -o -name 'cloud-init*' -prune -o -type f -exec cat {} +"
+    printable = "tr -cd '\\11\\12\\40-\\176'"
+    folders = "/var/log /root /home /tmp /var/tmp"
+    there = ours.run(f"{{ find {folders} {kept}; journalctl -q -o cat; }} | {printable}")
     assert "COMMAND=/usr/bin/sh -c" in there, "the off-case: sudo's own log"
     for secret in {PASSWORD, *ours.stack.keys()}:
         assert secret not in there
@@ -286,6 +290,22 @@ def test_destroy_leaves_it_as_it_was_found(ours: Adopted, before: list[str]) -> 
     assert len(compared(before, ours.trace())) > 20, "the off-case: the relay is in the trace"
     ours.destroy()
     assert compared(before, ours.trace()) == []
+
+
+@MATRIX
+def test_what_somebody_else_has_come_to_need_stays(ours: Adopted) -> None:
+    ours.configure()
+    ours.up()
+    ours.install("ufw")
+    ours.run("echo net.ipv4.ip_forward=1 >/etc/sysctl.d/99-mine.conf")
+    said = ours.destroy()
+    assert "package iptables stays" in said
+    assert "forwarding stays on, for /etc/sysctl.d/99-mine.conf" in said
+    there = "dpkg-query -W -f '${Package} ' iptables ufw; cat /proc/sys/net/ipv4/ip_forward"
+    assert ours.run(there).split() == ["iptables", "ufw", "1"]
+    assert not ours.well("command -v wg"), "the off-case: what nobody needs has gone"
+    apt = "apt-get -q -y purge --autoremove ufw >/dev/null 2>&1"
+    ours.run(f"rm /etc/sysctl.d/99-mine.conf; {apt}; echo 0 >/proc/sys/net/ipv4/ip_forward")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 
@@ -26,7 +27,7 @@ def changed(home: Stack, before: dict[str, str]) -> Iterator[tuple[Stack, str, s
 
     A connection through port 80 is open all the while.
     """
-    home.configure(vps={"kind": "lab"}, homes=CHANGED)
+    home.configure(vps={"kind": "lab"}, homes=CHANGED, devices=["laptop"])
     with socket.create_connection(reach(home, 80), timeout=30) as connection:
         preview = home.pulumi("preview", "--diff")
         said = home.pulumi("up", "--yes", "--skip-preview")
@@ -39,8 +40,12 @@ def test_the_preview_names_the_change_and_replaces_nothing(
     changed: tuple[Stack, str, str],
 ) -> None:
     preview = changed[1]
-    assert "tcp/443 to home" in preview
-    assert "tcp/8443 to home" in preview
+    for line in (
+        "removes tcp/443 to home 172.16.0.19:8081 (what is connected through it ends)",
+        "adds tcp/8443 to home 172.16.0.19:8081",
+        "adds device laptop 172.16.0.",
+    ):
+        assert f"relay: {line}" in preview
     assert "replace" not in preview
     assert "relay-server" not in preview
 
@@ -48,6 +53,8 @@ def test_the_preview_names_the_change_and_replaces_nothing(
 def test_the_machine_goes_on(changed: tuple[Stack, str, str], before: dict[str, str]) -> None:
     stack, _, said = changed
     assert "relay-plan updated" in said
+    assert "removes tcp/443 to home" in said, "what it cuts, it tells too"
+    assert "adds tcp/8443" not in said
     assert "replaced" not in said
     assert stack.inside("test-relay", BOOT_ID) == before["boot"]
 
@@ -58,6 +65,15 @@ def test_the_new_port_answers_and_the_old_one_is_closed(changed: tuple[Stack, st
     with let_in(stack, "tcp/443") as host:
         assert not speaks(host, 443)
         assert speaks(host, 80)
+
+
+def test_a_rebuild_on_purpose_is_one_command(changed: tuple[Stack, str, str]) -> None:
+    """As ``docs/clouds.md`` has it."""
+    stack = changed[0]
+    assert "relay-server" not in stack.pulumi("preview"), "the off-case"
+    said = stack.pulumi("preview", "--replace", "**relay-server")
+    assert re.search(r"relay-server +replace", said)
+    assert "relay-wireguard-key" not in said
 
 
 @pytest.fixture(scope="module")
