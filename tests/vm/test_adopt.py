@@ -21,6 +21,7 @@ from .adopted import (
     compared,
 )
 from .callers import speaks
+from .test_faults import FAULTS, MEND
 
 MORE = [*FORWARDS, "8443:8080"]
 WAIT_FOR_TOKEN = f"until [ -e {UNFINISHED}/token ]; do sleep 0.1; done"
@@ -82,6 +83,27 @@ def test_a_first_change_that_is_cut_by_power_leaves_nothing(
     assert "Finished " in said, f"the boot was held up: {said}"
     failed = "systemctl list-units --failed --plain --no-legend 'cgnat-relay-*'"
     assert bare.run(failed) == ""
+    bare.same(before)
+
+
+@MATRIX
+@pytest.mark.parametrize(
+    "fault", ["the run is killed", "the connection is cut", "the disk is full"]
+)
+def test_a_first_change_that_fails_while_packages_come_leaves_nothing(
+    bare: Adopted, before: list[str], fault: str
+) -> None:
+    bare.configure()
+    state = UNFINISHED.rpartition("/")[0]
+    comes = f"timeout 500 sh -c 'until [ -s {state}/coming ]; do sleep 0.1; done'"
+    failing = threading.Thread(target=bare.run, args=(f"{comes}; {FAULTS[fault]}",))
+    failing.start()
+    said = bare.up(check=False)
+    failing.join()
+    bare.run(MEND)
+    assert "exit status 0" not in said
+    assert "Traceback" not in said
+    eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=BOOT)
     bare.same(before)
 
 
