@@ -15,7 +15,7 @@ from ..unit import samples
 from ..waiting import eventually
 from . import living, rotating
 from .conftest import Lab, make
-from .living import ended, settled, started
+from .living import BIN, ended, settled, started
 from .rotating import RESTART, STOP, home_takes, systemctl
 from .topology import internet
 
@@ -24,6 +24,13 @@ PARTS = ("tunnel", "next", "peers", "rules")
 NEXT = {"key": 2, "port": 51822}
 FORWARDS = ["80:8080", "81:8081/udp", "82:8082/both"]
 HIDDEN = {"port": 83, "to": 8080, "mode": "masquerade"}
+# As iproute2 has it where the kernel was started with ipv6.disable=1.
+WITHOUT = """#!/bin/sh
+case " $* " in
+*" -6 "* | *:*) echo "RTNETLINK answers: Operation not supported" >&2 && exit 2 ;;
+esac
+PATH=${PATH#*:} exec ip "$@"
+"""
 
 
 @pytest.fixture
@@ -166,6 +173,42 @@ def test_what_adopts_a_machine_knows_both_interfaces_for_ours(lab: Lab) -> None:
     said = relay.run(["sh", "-c", text, "preflight", "/run/looked"], check=False)
     assert "UDP port 51822 is taken" in said, "the off-case"
     assert "is in use on wg0-2" in said
+
+
+@pytest.mark.parametrize("how", ["turned off", "not in the kernel"])
+def test_without_ipv6_the_key_changes_as_elsewhere(lab: Lab, how: str) -> None:
+    """A peer has an IPv6 address inside all the same, which can be routed nowhere there."""
+    relay = lab.net["relay"]
+    if how == "turned off":
+        relay.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+    else:
+        relay.write(f"{BIN}/ip", WITHOUT)
+        relay.run(f"chmod 755 {BIN}/ip")
+
+    def comes_by_the_next() -> bool:
+        listed = relay.run("cat /etc/wireguard/wg0-2.arrived", check=False).split()
+        return listed == [lab.keys.peers["home"].public]
+
+    begin(lab)
+    home_takes(lab)
+    eventually(comes_by_the_next, "the home is known to come by the next key")
+    both = lab.settings, lab.keys
+    given_up(lab)
+    home_takes(lab)
+    eventually(lambda: not comes_by_the_next(), "and to have gone back")
+    lab.settings, lab.keys = both
+    home_takes(lab)
+    eventually(comes_by_the_next, "and to come again")
+    assert lab.inner("home")[1] not in relay.run("ip -6 route show dev wg0-2", check=False).split()
+    assert "waits home" not in bring(lab, "91:8082/udp")
+    pings = started(lab, "pings", 81)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers")
+    finished(lab)
+    bring(lab)
+    eventually(lambda: lab.call("udp", 82) == CLIENT, "the home answers", within=12)
+    sent, back = map(int, ended(pings).split())
+    print(f"{sent - back} of {sent} datagrams, one each 10 ms, were lost")
+    assert sent - back < 500
 
 
 def test_the_relay_calls_who_is_idle(lab: Lab) -> None:
