@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,16 @@ from components.keys import tls_key
 
 from ..unit import samples
 from ..waiting import eventually
-from .conftest import Lab, make
+from .conftest import RELAY, Lab, make
 from .topology import Host, internet
 from .watching import Watched, home_speaks_tls, local, relay_serves_tls
 
 CLIENT = "203.0.113.9"
+# One who connects as often as the relay takes it, and says nothing.
+SILENT = """import socket, sys, time
+held = [socket.create_connection((sys.argv[1], 443)) for _ in range(64)]
+time.sleep(600)
+"""
 NO_UDP = """
 table ip block {
   chain forward {
@@ -103,8 +109,25 @@ def test_the_firewall_lets_tls_in_and_nothing_beside_it(tls: tuple[Lab, Watched]
     relay: Host = lab.net["relay"]
     lab.serve("relay", 8443)
     assert lab.call("tcp", 8443) == ""
-    knock = ["timeout", "5", "openssl", "s_client", "-connect", "198.51.100.7:443"]
-    seen = lab.net["client"].run(knock, check=False)
-    assert "CN = cgnat-relay" in seen
+    assert taken(lab.net["client"])
     relay.run("iptables -D RELAY-INPUT -p tcp --dport 443 -j ACCEPT")
-    assert "CN = cgnat-relay" not in lab.net["client"].run(knock, check=False)
+    assert not taken(lab.net["client"])
+
+
+def taken(host: Host) -> bool:
+    """Whether the relay shakes hands with a host by TLS."""
+    knock = ["timeout", "5", "openssl", "s_client", "-connect", f"{RELAY}:443"]
+    return "CN = cgnat-relay" in host.run(knock, check=False)
+
+
+def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(
+    tls: tuple[Lab, Watched],
+) -> None:
+    lab, _ = tls
+    relay, phone = lab.net["relay"], lab.net["phone"]
+    assert taken(phone)
+    lab.net["client"].start([sys.executable, "-c", SILENT, RELAY])
+    silent = "ss -Hnt state established sport = :443 dst 203.0.113.9"
+    eventually(lambda: relay.run(silent).count("\n") == 64, "all places are taken")
+    assert not taken(phone), "the off-case"
+    eventually(lambda: taken(phone), "a place", within=30)
