@@ -139,6 +139,19 @@ def test_firewalld_is_untold_while_it_does_not_run(lab: Lab) -> None:
     assert told() == {"80/tcp"}
 
 
+VPN = "/etc/sysctl.d/98-vpn.conf"
+FORWARDS = (
+    "net.ipv4.ip_forward=1",
+    "-net/ipv4/ip_forward = 1",
+    "net.ipv4.conf.all.forwarding = 1",
+    "net/ipv4/conf/default/forwarding=1",
+    "net.ipv6.conf.all.forwarding = 1",
+)
+FORWARDS_NOT = (
+    "# net.ipv4.ip_forward=1",
+    "net.ipv4.conf.all.forwarding = 0",
+    "net.ipv4.conf.all.mc_forwarding = 1",
+)
 NEEDS = {
     "wireguard-tools": (
         "touch /etc/wireguard/wg1.conf",
@@ -167,8 +180,11 @@ def test_a_package_whose_work_somebody_uses_stays(lab: Lab, package: str) -> Non
     ("needs", "who"),
     [
         (f"echo docker.service >{BIN}/active", "docker.service"),
-        ("echo net.ipv4.ip_forward=1 >/etc/sysctl.d/98-vpn.conf", "/etc/sysctl.d/98-vpn.conf"),
-        ("echo '# net.ipv4.ip_forward=1' >/etc/sysctl.d/98-vpn.conf", ""),
+        (f"echo snap.lxd.daemon.service >{BIN}/active", "snap.lxd.daemon.service"),
+        (f"echo incus.service >{BIN}/active", "incus.service"),
+        (f"echo cron.service >{BIN}/active", ""),
+        *((f"echo '{line}' >{VPN}", VPN) for line in FORWARDS),
+        *((f"echo '{line}' >{VPN}", "") for line in FORWARDS_NOT),
     ],
 )
 def test_forwarding_that_another_has_come_to_need_stays_on(lab: Lab, needs: str, who: str) -> None:
