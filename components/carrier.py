@@ -89,7 +89,7 @@ def bundle(
 def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
-    asked = ("preflight", "foreign", "overruled", "setup")
+    asked = ("preflight", "foreign", "overruled", "answers", "setup")
     adopting = [*_scripts(asked), _list("terms", found)] if found else []
     return _packed([*_scripts(("look", "peers")), *adopting])
 

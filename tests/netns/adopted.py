@@ -68,7 +68,7 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        for name in ("preflight", "foreign", "overruled", "setup"):
+        for name in ("preflight", "foreign", "overruled", "answers", "setup"):
             self.write(f"/run/look/{name}", (STATIC / name).read_text())
         self.run("chmod -R a+rX /run/look")
 

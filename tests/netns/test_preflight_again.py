@@ -149,3 +149,37 @@ def test_forwarding_is_off_at_the_next_boot(machine: Machine, case: str) -> None
         on = [not line for line in lines]
         *forwards, forwards6 = machine.run(BOOT).split()
         assert [forwards == ["1", "1"], forwards6 == "1"] == on
+
+
+# A second uplink, whose address is answered by a table of its own, as a hoster's guide has it.
+UPLINK = """ip link add eth1 type veth peer name other
+ip link set other up
+ip addr add 198.51.100.7/24 dev eth1
+ip link set eth1 up
+ip route add default via 203.0.113.1
+ip rule add from 198.51.100.7 lookup 101
+ip route add default via 198.51.100.1 dev eth1 table 101"""
+
+
+def test_answers_that_leave_by_another_uplink_are_told(machine: Machine) -> None:
+    """What home answers is routed by home's address, whatever was dialled."""
+    for line in UPLINK.splitlines():
+        machine.host.run(line)
+    assert machine.look() == [], "the off-case: the main table's own address"
+    second = [*TERMS[:-1], "dialled 198.51.100.7"]
+    ((kind, cause, fix),) = machine.look(terms=second)
+    assert (kind, cause) == (
+        "note",
+        "198.51.100.7 answers via 198.51.100.1 dev eth1, but what it forwards would be answered"
+        " via 203.0.113.1 dev eth0",
+    )
+    assert "vps.host" in fix
+    assert machine.look(terms=TERMS[:-1]) == [], "a name was dialled"
+    machine.host.run("ip route del default")
+    ((_, cause, _),) = machine.look(terms=second)
+    assert "would be answered nowhere" in cause
+    # Both by one gateway, whichever table says so.
+    machine.host.run("ip route add default via 198.51.100.1")
+    assert machine.look(terms=second) == []
+    machine.host.run("ip rule del from 198.51.100.7 lookup 101")
+    assert machine.look(terms=second) == []
