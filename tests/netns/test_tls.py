@@ -22,6 +22,12 @@ SILENT = """import socket, sys, time
 held = [socket.create_connection((sys.argv[1], 443)) for _ in range(64)]
 time.sleep(600)
 """
+# A relay that takes connections and says nothing.
+MUTE = """import socket
+relay, held = socket.create_server(("", 443)), []
+while True:
+    held.append(relay.accept())
+"""
 NO_UDP = """
 table ip block {
   chain forward {
@@ -118,6 +124,23 @@ def taken(host: Host) -> bool:
     """Whether the relay shakes hands with a host by TLS."""
     knock = ["timeout", "5", "openssl", "s_client", "-connect", f"{RELAY}:443"]
     return "CN = cgnat-relay" in host.run(knock, check=False)
+
+
+def test_a_home_tries_again_where_a_handshake_is_not_answered(wg_env: dict[str, str]) -> None:
+    """As where the relay loses its power in the middle of one."""
+    with internet(wg_env) as net:
+        lab = make(net, {"tunnel": {"tls": True}})
+        lab.relay_up()
+        net["carrier"].run("nft -f -", stdin=NO_UDP)
+        net["relay"].start([sys.executable, "-c", MUTE])
+        lab.listens("relay", "0.0.0.0", 443)  # noqa: S104
+        home = Watched(lab, wait=False)
+        home_speaks_tls(home)
+        key = lab.keys.wireguard.public
+        home.host.run(f"wg set wg0 peer {key} endpoint {local(home)} persistent-keepalive 1")
+        made = "ss -Hnt state established dport = :443"
+        first = eventually(lambda: home.host.run(made).split()[2:3], "a connection")
+        eventually(lambda: home.host.run(made).split()[2:3] not in ([], first), "another", 40)
 
 
 def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(
