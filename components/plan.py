@@ -22,6 +22,7 @@ PACKAGES = (
 )
 # Services that flush or replace everyone's packet rules when they start, stop or reload.
 NEIGHBOURS = ("docker", "firewalld", "iptables", "netfilter-persistent", "nftables", "ufw")
+IFUP = "/etc/network/if-up.d/zz-cgnat-relay"  # the last of ifupdown's hooks
 UPDATES = ("unattended-upgrades",)  # security updates without anyone's hand
 ROTATE = "cgnat-relay-rotate.service"  # while keys change
 TLS_PACKAGES = ("socat",)  # the tunnel inside TLS, see docs/blocked.md
@@ -161,6 +162,13 @@ def _firewall(settings: Settings, keys: RelayKeys) -> Part:
             # Its own reload runs first; of the others that have one, none flushes.
             _static(
                 "neighbour-reload.conf", f"{UNITS}/nftables.service.d/51-cgnat-relay-reload.conf"
+            ),
+            # Not by its unit: ifup@ counts as started while it still loads an owner's rules.
+            _static("ifup", IFUP, "0755"),
+            # Not in the tunnel's own file, whose change would have homes dial anew.
+            _static(
+                "tunnel.conf",
+                f"{UNITS}/wg-quick@{tunnel.interface}.service.d/50-cgnat-relay.conf",
             ),
         ),
     )

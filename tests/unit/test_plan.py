@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_what_others_flush_comes_back_with_their_units() -> None:
     assert "/usr/local/lib/cgnat-relay/restore" in files
     assert files["/etc/cgnat-relay/interface"] == "wg0\n"
     assert files["/etc/cgnat-relay/ports"] == "51820/udp\n"
+
+
+def test_what_flushes_before_the_tunnel_does_not_keep_it_out() -> None:
+    """By files of the firewall's part: a tunnel that is there is not touched for them."""
+    files = part(PLAN, "firewall")
+    dropin = files["/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"]
+    assert "\nExecStartPost=+-/usr/local/lib/cgnat-relay/firewall up\n" in dropin
+    modes = {file.path: file.mode for file in PLAN.files}
+    assert modes["/etc/network/if-up.d/zz-cgnat-relay"] == "0755"
+    # Or run-parts leaves it out.
+    assert re.fullmatch("[a-zA-Z0-9_-]+", "zz-cgnat-relay")
+    assert files["/etc/network/if-up.d/zz-cgnat-relay"].endswith("|| :\n")
 
 
 def test_a_reboot_in_the_middle_is_taken_back_before_anything_starts() -> None:

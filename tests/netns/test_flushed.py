@@ -1,0 +1,124 @@
+"""An owner's rules that ifupdown loads, as at boot after the relay's: the relay's come back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from components.model import Site
+from components.plan import IFUP, relay_plan
+
+from ..unpacked import unpacked
+from ..waiting import eventually
+from .conftest import Lab, make
+from .living import own_files
+from .topology import Host, internet
+
+OWN = """\
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+COMMIT
+"""
+# As Debian's wiki has it: the rules are loaded with the interface.
+INTERFACES = """\
+auto mine
+iface mine inet manual
+	pre-up iptables-restore < /etc/iptables.rules
+	up ip link set mine up
+"""
+DROPIN = "/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"
+CALLER = "203.0.113.9"
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["own", "managed"])
+def lab(request: pytest.FixtureRequest, wg_env: dict[str, str]) -> Iterator[Lab]:
+    """An adopted machine whose own firewall drops by policy, and a home that answers."""
+    with internet(wg_env) as net:
+        made = make(net)
+        site = Site(adopted=True, guarded=request.param, ssh_port=22)
+        made.settings = replace(made.settings, site=site)
+        own_files(made)
+        relay = net["relay"]
+        relay.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
+        relay.write("/etc/iptables.rules", OWN)
+        for file in relay_plan(made.settings, made.keys).files:
+            relay.run(["mkdir", "-p", file.path.rpartition("/")[0]])
+            relay.write(file.path, file.content)
+            relay.run(["chmod", file.mode, file.path])
+        relay.run("ip link add mine type bridge")
+        loads_its_own(relay)
+        relay.run("/usr/local/lib/cgnat-relay/firewall up")
+        relay.run("wg-quick up wg0")
+        made.home_up()
+        made.serve("home", 8080)
+        assert made.call("tcp", 80) == CALLER
+        yield made
+
+
+def loads_its_own(relay: Host) -> None:
+    relay.run(["sh", "-c", "iptables-restore </etc/iptables.rules"])
+
+
+def let_in(lab: Lab) -> bool:
+    """Whether home shakes hands anew, and answers: no flow that there was lets it in."""
+    home, relay = lab.net["home"], lab.net["relay"]
+    home.run("wg-quick down wg0")
+    relay.run("conntrack -F", check=False)
+    home.run("wg-quick up wg0")  # it dials at once, and again after five seconds
+    try:
+        eventually(lambda: handshake(home) != "0", "a handshake", within=7)
+    except AssertionError:
+        return False
+    return True
+
+
+def handshake(home: Host) -> str:
+    return home.run("wg show wg0 latest-handshakes").split()[-1]
+
+
+def test_the_tunnel_is_let_in_whatever_was_flushed_before_it(lab: Lab) -> None:
+    """As at boot: the relay's firewall, the owner's rules, the tunnel; what its unit runs then."""
+    relay = lab.net["relay"]
+    (after,) = re.findall("^ExecStartPost=[+]-(.*)$", relay.run(f"cat {DROPIN}"), re.MULTILINE)
+    relay.run("wg-quick down wg0")
+    loads_its_own(relay)
+    relay.run("wg-quick up wg0")
+    assert not let_in(lab)
+    relay.run(after)
+    assert let_in(lab)
+    assert lab.call("tcp", 80) == CALLER
+    # Safe to run twice.
+    before = relay.run("iptables-save -t filter")
+    relay.run(after)
+    assert chains(relay.run("iptables-save -t filter")) == chains(before)
+
+
+def chains(saved: str) -> list[str]:
+    return [line for line in saved.splitlines() if line.startswith("-A")]
+
+
+def test_ifupdown_itself_has_them_come_back(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    program = unpacked("ifupdown", "ifupdown") / "sbin" / "ifup"
+    relay.write("/run/interfaces", INTERFACES)
+    relay.run("mkdir -p /run/network /etc/network/if-pre-up.d")
+    ifup = [str(program), "--force", "-i", "/run/interfaces", "mine"]
+    relay.run(f"mv {IFUP} /run/hook")
+    relay.run(ifup)
+    assert not let_in(lab)
+    relay.run(f"mv /run/hook {IFUP}")
+    relay.run(ifup)
+    assert let_in(lab)
+    assert lab.call("tcp", 80) == CALLER
+    # It is not what keeps an interface down.
+    relay.run("mv /usr/local/lib/cgnat-relay/restore /run/restore")
+    relay.run(ifup)
+    relay.run("mv /run/restore /usr/local/lib/cgnat-relay/restore")
