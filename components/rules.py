@@ -129,6 +129,7 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         f"\t\toifname != {wg} {ip} daddr != @not_internet"
         f" {ip} saddr . {PORT} @outbound_ports {crosses}",
         "\t}",
+        *(() if settings.site.guarded else _itself(settings, family, wg)),
         # Clamped both ways: path MTU discovery is often broken, and a ClientHello with a
         # post-quantum key no longer fits one packet.
         "\tchain clamp {",
@@ -164,6 +165,36 @@ def filter_rules(settings: Settings, family: Family = Family.V4) -> str:
             "COMMIT",
             "",
         ]
+    )
+
+
+def _itself(settings: Settings, family: Family, wg: str) -> Iterator[str]:
+    """What homes may reach of a machine whose own firewall stays: not its services.
+
+    They come past the provider's firewall and whatever rules are bound to its NIC. Devices are its
+    owner's own; what goes on here meets the owner's rules.
+    """
+    tunnel, ip = settings.tunnel, family.nft
+    icmp, prohibited = "icmp", "icmp type admin-prohibited"
+    if family is Family.V6:
+        icmp, prohibited = "ipv6-icmp", "icmpv6 type admin-prohibited"
+    ssh = f"tcp dport {settings.site.ssh_port or settings.ssh_port}"
+    yield from (
+        "\tchain input {",
+        "\t\ttype filter hook input priority filter; policy accept;",
+        # The state first: the tunnel's own packets come here too. What is not tracked is none.
+        f"\t\tct state != {{ established, related }} iifname {wg} {ip} saddr @homes jump itself",
+        "\t}",
+        "\tchain itself {",
+        f"\t\tmeta l4proto {icmp} return",
+        # A tunnel from behind a home that sends all by this one.
+        *(f"\t\tudp dport {port} return" for port in tunnel.ports),
+        *([f"\t\ttcp dport {tunnel.tls} return"] if tunnel.tls is not None else []),
+        # Or who sits there, and sends that by the relay, could not change it any more.
+        f"\t\t{ip} saddr @outbound {ssh} return",
+        f"\t\t{ip} saddr . {PORT} @outbound_ports {ssh} return",
+        f"\t\treject with {prohibited}",
+        "\t}",
     )
 
 

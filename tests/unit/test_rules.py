@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import IPv6Network, ip_address, ip_network
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from components import firewall, rules
 from components.family import Family
 from components.home import home_config
+from components.model import Site
 from components.wireguard import Uplink
 
 from . import samples
@@ -147,3 +149,16 @@ def test_a_packet_of_an_established_flow_is_asked_little(family: Family) -> None
     met = {name: text.splitlines()[1:] for name, text in chains if "type filter" in text}
     assert {name: len(asked) for name, asked in met.items()} == {"forged": 1, "forward": 2}
     assert all(" jump " in rule for rule in met["forward"])
+
+
+@pytest.mark.parametrize("family", Family)
+def test_only_a_machine_that_keeps_its_firewall_refuses_homes_here(family: Family) -> None:
+    """Where the relay guards it INPUT lets nobody in; the tunnel's own packets are asked once."""
+    given = samples.settings(tunnel={"next": {"key": 2, "port": 51822}})
+    assert "chain input" not in rules.nat(given, family)
+    own = replace(given, site=Site(adopted=True, guarded=False, ssh_port=2200))
+    text = rules.nat(own, family)
+    chain = re.findall(r"chain input \{\n(.*?)\t\}", text, re.DOTALL)[0].splitlines()
+    assert len(chain) == 2
+    assert re.match(r"\t\tct state != .* iifname \{ \"wg0\", \"wg0-2\" \} .* jump itself", chain[1])
+    assert text.count("tcp dport 2200 return") == 2
