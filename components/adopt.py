@@ -76,11 +76,13 @@ class Adopt:
         preview = pulumi.runtime.is_dry_run()
         if preview and not settings.drift:
             return None
+        tls = settings.tunnel.tls
         terms = [
             *(f"interface {name}" for name in settings.tunnel.interfaces),
             f"network {settings.tunnel.network}",
             *(f"udp {port}" for port in settings.tunnel.ports),
-            *(f"port {opening}" for opening in settings.taken),
+            *([f"tls {tls}"] if tls is not None else []),
+            *(f"port {opening}" for opening in settings.taken if str(opening) != f"tcp/{tls}"),
             *(f"package {name}" for name in packages(settings)),
             *(["ipv6"] if settings.tunnel.ipv6 else []),
             f"now {int(time.time())}",

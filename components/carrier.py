@@ -21,6 +21,7 @@ SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
     "undo",
 )
+SURVEY = ("preflight", "answers", "claimed", "foreign", "overruled", "setup")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -89,8 +90,7 @@ def bundle(
 def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
-    asked = ("preflight", "foreign", "overruled", "answers", "setup")
-    adopting = [*_scripts(asked), _list("terms", found)] if found else []
+    adopting = [*_scripts(SURVEY), _list("terms", found)] if found else []
     return _packed([*_scripts(("look", "peers")), *adopting])
 
 

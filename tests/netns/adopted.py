@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from components.carrier import SURVEY
 from components.plan import STATIC
 
 from .topology import Host
@@ -68,7 +69,7 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        for name in ("preflight", "foreign", "overruled", "answers", "setup"):
+        for name in SURVEY:
             self.write(f"/run/look/{name}", (STATIC / name).read_text())
         self.run("chmod -R a+rX /run/look")
 

@@ -128,8 +128,13 @@ def test_it_is_asked_for_what_the_plan_wants(program: Program, asked: list[dict[
     terms = member(asked[0]["bundle"], "terms")
     assert [term for term in terms if term.startswith("package ")] == wanted
     assert "ipv6" in terms
+    # What is on loopback is in its way too, so it is none of the forwarded ones.
+    assert "tls 443" in terms
+    assert "port tcp/443" not in terms
+    assert any(term.startswith("port tcp/") for term in terms)
     program({"homes": HOMES, "vps": VPS, "tunnel": {"ipv6": False}})
-    assert "ipv6" not in member(asked[1]["bundle"], "terms")
+    terms = member(asked[1]["bundle"], "terms")
+    assert not [term for term in terms if term == "ipv6" or term.startswith("tls")]
 
 
 def member(bundle: str, name: str) -> list[str]:
