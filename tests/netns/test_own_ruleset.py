@@ -32,6 +32,14 @@ RULESETS = {
     ("forward", "drop", "ct status dnat accept"): "",
     ("forward", "drop", "accept"): "",
     ("forward", "accept", "tcp dport 9 drop"): "",
+    # Who leaves a chain whose policy is accept is let in.
+    ("forward", "accept", 'iifname != "br-guest" return; drop'): "note",
+    ("forward", "accept", 'iifname != "wg0" return; drop'): "note",
+    ("forward", "accept", 'iifname "wg0" return; oifname "wg0" return; drop'): "",
+    ("forward", "drop", 'iifname != "br-guest" return'): "fault",
+    ("input", "accept", "udp dport 51820 return; drop"): "",
+    ("input", "accept", "return; drop"): "",
+    ("input", "drop", "udp dport 51820 return"): "fault",
     ("input", "drop", ""): "fault",
     ("input", "drop", "ct state new tcp dport { 22, 51820 } accept"): "fault",
     ("input", "drop", "udp dport { 53, 51821-51900 } accept"): "note",
@@ -80,6 +88,31 @@ def test_each_port_of_the_tunnels_is_let_in(machine: Machine) -> None:
     assert fix.startswith(f"sudo {add}, ")
     machine.host.run(["sh", "-c", add])
     assert machine.look(terms=more) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "kind", "missing"),
+    [
+        ("udp dport 51820 accept", "fault", ["tcp dport 443"]),
+        ("tcp dport 443 accept", "fault", ["udp dport 51820"]),
+        ("udp dport 443 accept", "fault", ["udp dport 51820", "tcp dport 443"]),
+        ("udp dport 51820 accept; tcp dport 8000-9000 accept", "note", ["tcp dport 443"]),
+        ("udp dport 51820 accept; tcp dport { 22, 443 } accept", "", []),
+        ("meta l4proto { tcp, udp } th dport { 443, 51820 } accept", "", []),
+    ],
+)
+def test_the_port_of_the_tunnel_inside_tls_is_let_in(
+    machine: Machine, rules: str, kind: str, missing: list[str]
+) -> None:
+    terms = [term for term in TERMS if term != "port tcp/443"]
+    machine.host.run("nft -f -", stdin=own_rules("input", "drop", rules))
+    found = machine.look("tls 443", terms=terms)
+    assert [k for k, _, _ in found] == ([kind] if kind else [])
+    lines = found[0][2].partition(", and")[0].split(" && ") if found else []
+    assert lines == [f"sudo nft insert rule inet own way {words} accept" for words in missing]
+    for line in lines:
+        machine.host.run(line.removeprefix("sudo "))
+    assert machine.look("tls 443", terms=terms) == []
 
 
 def test_rules_of_others_tools_are_no_ruleset_of_the_owners(machine: Machine) -> None:
