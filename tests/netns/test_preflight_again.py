@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,9 @@ cd /proc/sys/net
 cat ipv4/conf/all/forwarding ipv4/conf/default/forwarding ipv6/conf/all/forwarding
 """
 OURS = "net.ipv4.ip_forward = 1\n-net.ipv6.conf.all.forwarding = 1\n"
+# A package that needs what is nowhere: NAME.
+LACKS = HALF.replace("exit 1", "exit 0").replace("! dpkg", "dpkg")
+LACKS = LACKS.replace("Architecture", "Depends: not-in-this-world\nArchitecture")
 
 
 @pytest.fixture
@@ -125,6 +129,52 @@ def test_with_all_packages_there_nothing_is_asked_of_apt(machine: Machine) -> No
     machine.host.run(f"mount -o remount,size={used + 5 * 1024}k /mnt")
     (cause,) = machine.causes("ours", terms=there)
     assert re.fullmatch("/var, /usr, /etc: [45] MiB free, 6 are needed", cause)
+
+
+def test_a_package_lacks_what_it_needs(machine: Machine) -> None:
+    """Then apt installs nothing; dpkg itself calls it whole."""
+    assert machine.run(LACKS.replace("NAME", "lacks")) == "installed"
+    asked = "apt-get -s install coreutils lacks 2>&1"
+    assert "Unmet dependencies" in machine.run(f"{asked}; :")
+    ((kind, cause, fix),) = machine.look()
+    assert kind == "fault"
+    assert cause == "apt installs nothing, for what these packages need is missing: lacks"
+    assert fix == "sudo apt-get --fix-broken install"
+    # Nothing is asked where nothing is to be installed, nor of what a run of ours left.
+    there = [term for term in TERMS if not term.startswith("package ")]
+    assert machine.look(terms=[*there, "package coreutils"]) == machine.look("ours") == []
+    # What waits for others' locks and networks does not wait for that.
+    machine.run("rm -r /etc/apt/sources.list*")
+    start = time.monotonic()
+    command = "sh /run/look/setup packages not-there-yet 2>&1; echo $?"
+    said = machine.run(command).splitlines()
+    assert said[-2:] == [
+        "setup: apt installs nothing until this is mended: sudo apt-get --fix-broken install",
+        "1",
+    ]
+    assert time.monotonic() - start < 30
+    machine.run("dpkg --purge lacks")
+    assert machine.look() == []
+    # The relay's own, which its next run brings in order.
+    machine.run(LACKS.replace("NAME", "conntrack"))
+    assert machine.look() == []
+
+
+def test_what_may_pass_is_waited_for(machine: Machine) -> None:
+    """Neither a lock nor an archive that is away ends it."""
+    machine.run("rm -r /etc/apt/sources.list*")
+    command = "timeout 4 sh /run/look/setup packages not-there-yet 2>&1; code=$?; echo; echo $code"
+    said = machine.run(command)
+    assert "Unable to locate package" in said
+    assert said.splitlines()[-1] == "124"
+    machine.run(LACKS.replace("NAME", "lacks"))
+    argv = ["chroot", ROOT, "/usr/bin/python3", "-c", LOCK, "/var/lib/dpkg/lock-frontend"]
+    holder = machine.host.start(argv)
+    eventually(lambda: machine.causes()[0].startswith("apt is locked"), "the lock")
+    said = machine.run(command)
+    assert "lock-frontend" in said
+    assert said.splitlines()[-1] == "124"
+    holder.terminate()
 
 
 @pytest.mark.parametrize("case", BOOTS)
