@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.carrier import bundle
+from components.model import Site
 from components.plan import HostPlan, relay_plan
 from operate import remote
 
@@ -99,6 +100,19 @@ def edited(of: HostPlan, name: str, edit: Callable[[str], str]) -> HostPlan:
 def own_files(lab: Lab, host: str = "relay") -> None:
     """Let a host write to /etc and /usr without anyone else's seeing it."""
     lab.net[host].run(["sh", "-c", OWN])
+
+
+def adopted(lab: Lab, guarded: bool, host: str = "relay") -> None:
+    """All files of the plan for a machine of somebody's, at their places; nothing runs yet."""
+    site = Site(adopted=True, guarded=guarded, ssh_port=22)
+    lab.settings = replace(lab.settings, site=site)
+    own_files(lab, host)
+    machine = lab.net[host]
+    machine.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
+    for file in relay_plan(lab.settings, lab.keys).files:
+        machine.run(["mkdir", "-p", file.path.rpartition("/")[0]])
+        machine.write(file.path, file.content)
+        machine.run(["chmod", file.mode, file.path])
 
 
 def stand_in(lab: Lab) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from components.model import Site
-from components.plan import IFUP, relay_plan
+from components.plan import IFUP
 
 from ..unpacked import unpacked
 from ..waiting import eventually
 from .conftest import Lab, make
-from .living import own_files
+from .living import adopted
 from .topology import Host, internet
 
 OWN = """\
@@ -40,25 +38,19 @@ CALLER = "203.0.113.9"
 
 @pytest.fixture(scope="module", params=[False, True], ids=["own", "managed"])
 def lab(request: pytest.FixtureRequest, wg_env: dict[str, str]) -> Iterator[Lab]:
-    """An adopted machine whose own firewall drops by policy, and a home that answers."""
+    """An adopted machine: its own firewall drops by policy, or leaves that to the relay's."""
     with internet(wg_env) as net:
         made = make(net)
-        site = Site(adopted=True, guarded=request.param, ssh_port=22)
-        made.settings = replace(made.settings, site=site)
-        own_files(made)
         relay = net["relay"]
-        relay.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
-        relay.write("/etc/iptables.rules", OWN)
-        for file in relay_plan(made.settings, made.keys).files:
-            relay.run(["mkdir", "-p", file.path.rpartition("/")[0]])
-            relay.write(file.path, file.content)
-            relay.run(["chmod", file.mode, file.path])
+        adopted(made, guarded=request.param)
+        relay.write("/etc/iptables.rules", OWN.replace("DROP", "ACCEPT") if request.param else OWN)
         relay.run("ip link add mine type bridge")
         loads_its_own(relay)
         relay.run("/usr/local/lib/cgnat-relay/firewall up")
         relay.run("wg-quick up wg0")
         made.home_up()
         made.serve("home", 8080)
+        made.serve("relay", 5432)
         assert made.call("tcp", 80) == CALLER
         yield made
 
@@ -80,20 +72,25 @@ def let_in(lab: Lab) -> bool:
     return True
 
 
+def sound(lab: Lab) -> bool:
+    """Whether what is declared is let in, and where the relay guards the machine nothing else."""
+    return let_in(lab) and not (lab.settings.site.guarded and lab.call("tcp", 5432))
+
+
 def handshake(home: Host) -> str:
     return home.run("wg show wg0 latest-handshakes").split()[-1]
 
 
-def test_the_tunnel_is_let_in_whatever_was_flushed_before_it(lab: Lab) -> None:
+def test_it_stands_whatever_was_flushed_before_the_tunnel(lab: Lab) -> None:
     """As at boot: the relay's firewall, the owner's rules, the tunnel; what its unit runs then."""
     relay = lab.net["relay"]
     (after,) = re.findall("^ExecStartPost=[+]-(.*)$", relay.run(f"cat {DROPIN}"), re.MULTILINE)
     relay.run("wg-quick down wg0")
     loads_its_own(relay)
     relay.run("wg-quick up wg0")
-    assert not let_in(lab)
+    assert not sound(lab)
     relay.run(after)
-    assert let_in(lab)
+    assert sound(lab)
     assert lab.call("tcp", 80) == CALLER
     # Safe to run twice.
     before = relay.run("iptables-save -t filter")
@@ -113,10 +110,10 @@ def test_ifupdown_itself_has_them_come_back(lab: Lab) -> None:
     ifup = [str(program), "--force", "-i", "/run/interfaces", "mine"]
     relay.run(f"mv {IFUP} /run/hook")
     relay.run(ifup)
-    assert not let_in(lab)
+    assert not sound(lab)
     relay.run(f"mv /run/hook {IFUP}")
     relay.run(ifup)
-    assert let_in(lab)
+    assert sound(lab)
     assert lab.call("tcp", 80) == CALLER
     # It is not what keeps an interface down.
     relay.run("mv /usr/local/lib/cgnat-relay/restore /run/restore")
