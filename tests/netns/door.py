@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.carrier import request
+from components.carrier import bundle, request
+from components.plan import HostPlan
 
 from ..relay_stack import ROOT
 from ..sshd import sshd_program
 from ..waiting import eventually
 from . import living
 from .conftest import RELAY, Lab
-from .living import BIN
+from .living import BIN, FINE
 
 PORT = 2222
 OPERATE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "operate"]
@@ -78,3 +79,13 @@ def opened(lab: Lab, folder: Path) -> Door:
     log = folder / "log"
     eventually(lambda: log.exists() and "listening" in log.read_text(), "sshd")
     return Door(lab, keys, log)
+
+
+def plan(lab: Lab, *forwards: Any) -> HostPlan:
+    """One home's, with these forwards."""
+    return living.plan(lab, [{"name": "home", "forwards": [*forwards]}])
+
+
+def carried(wanted: HostPlan, **scripts: str) -> str:
+    """Its bundle, with the check that asks no systemd."""
+    return bundle(wanted, ["home home"], replaced={"check": FINE} | scripts)
