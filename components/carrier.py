@@ -47,14 +47,17 @@ def request(
 
 
 def target(home: Home, forward: Forward, reach: str) -> dict[str, object]:
-    """A forward as ``operate.doctor.Target`` has it; of a range its first port."""
+    """A forward as ``operate.doctor.Target`` has it; of a range its first port.
+
+    ``to`` is for the user to read: where the relay hands it to it knows by its own rules.
+    """
     return {
         "protocol": forward.protocol.value,
         "port": forward.ports.first,
         "reach": reach,
         "home": home.name,
         "address": str(home.address),
-        "to": str(forward.to.first),
+        "to": f"{forward.to.first}{f' of {forward.host}' if forward.host else ''}",
     }
 
 
@@ -98,8 +101,7 @@ def observing(
     targets: Iterable[Mapping[str, object]], replaced: Mapping[str, str] | None = None
 ) -> str:
     """What asks a relay about forwards, each as ``operate.doctor.Target`` has it."""
-    names = ("protocol", "port", "address", "to")
-    probes = (" ".join(str(target[name]) for name in names) for target in targets)
+    probes = (f"{target['protocol']} {target['port']}" for target in targets)
     scripts = _scripts(("check", "dial", "flows", "foreign", "observe"), replaced)
     return _packed([*scripts, _list("probes", probes)])
 

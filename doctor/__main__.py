@@ -48,13 +48,15 @@ def asked(told: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     """Each forward as ``operate.doctor.Target`` has it; of a range its first port."""
     for row in outputs.forwards(dict(told)):
         ports, _, protocol = row.port.partition("/")
+        own = address(told["homeConfigs"][row.home])
+        host, _, to = row.to.rpartition(":")
         yield {
             "protocol": protocol,
             "port": int(ports.partition("-")[0]),
             "reach": row.reach,
             "home": row.home,
-            "address": address(told["homeConfigs"][row.home]),
-            "to": row.to.rpartition(":")[2].partition("-")[0],
+            "address": own,
+            "to": to.partition("-")[0] + ("" if host == own else f" of {host}"),
         }
 
 

@@ -12,24 +12,28 @@ from components.carrier import observing, request
 from components.plan import STATIC
 
 from ..waiting import eventually
-from .conftest import RELAY, RELAY6, make
+from .conftest import FORWARDS, RELAY, RELAY6, make
 from .door import OPERATE, Door, carried, opened, plan
 from .living import FINE
 from .topology import internet
+
+LAN = "192.168.1.50"
+BEHIND = {"port": 90, "to": 8090, "host": LAN, "via": 2090}
 
 
 @pytest.fixture(scope="module")
 def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with internet(wg_env) as net:
-        lab = make(net)
+        lab = make(net, forwards=[*FORWARDS, BEHIND])
         lab.relay_up()
         lab.home_up()
         lab.serve("home", 8081)
+        lab.serve("lan", 8090)
         yield opened(lab, tmp_path_factory.mktemp("door"))
 
 
 def diagnosed(
-    door: Door, port: int = 95, protocol: str = "tcp", relay: str = RELAY
+    door: Door, port: int = 95, protocol: str = "tcp", relay: str = RELAY, to: str = "8081"
 ) -> tuple[int, str]:
     """The exit code, and what is said of one forward."""
     lab = door.lab
@@ -39,7 +43,7 @@ def diagnosed(
         "reach": f"{relay}:{port}",
         "home": "home",
         "address": str(lab.home().address),
-        "to": "8081",
+        "to": to,
     }
     asked = json.loads(request(door.host(), "wg0", observing([target], {"check": FINE})))
     words = lab.net["client"].argv([*OPERATE, "diagnose"])
@@ -128,6 +132,29 @@ def test_a_datagram_tells_what_stops_it_from_a_silent_home(door: Door) -> None:
     refuse = "INPUT -p udp --dport 8081 -j REJECT --reject-with icmp-port-unreachable"
     code, said = stopped("home", refuse)
     assert (code, "service down" in said) == (1, True), said
+
+
+def test_the_relay_asks_a_host_on_homes_lan_where_home_hands_it_on(door: Door) -> None:
+    """The user reads the port that he knows; at home another one leads there."""
+    lab, to = door.lab, f"8090 of {LAN}"
+    assert door.operate("bring", carried(plan(lab, BEHIND))).returncode == 0
+    fine = (0, "tcp/90 to home: answers\n")
+    eventually(lambda: diagnosed(door, 90, to=to) == fine, "all is well", 60)
+
+    def refused(host: str, rule: str) -> tuple[int, str]:
+        lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 90", check=False)
+        lab.net[host].run(f"iptables -I {rule} -j REJECT --reject-with tcp-reset")
+        try:
+            return diagnosed(door, 90, to=to)
+        finally:
+            lab.net[host].run(f"iptables -D {rule} -j REJECT --reject-with tcp-reset")
+
+    code, said = refused("internet", "FORWARD -p tcp --dport 90")
+    assert (code, f"outer firewall: the relay reaches home's port {to}, " in said) == (1, True), (
+        said
+    )
+    code, said = refused("lan", "INPUT -p tcp --dport 8090")
+    assert (code, f"service down: home refuses port {to};" in said) == (1, True), said
 
 
 MUTE = """

@@ -8,7 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from components.carrier import target
+from components.summary import destination
+from doctor.__main__ import asked
 from operate.doctor import TRIES, Answer, Target, call, diagnose, read, report
+
+from . import samples
 
 TARGET = Target("tcp", 80, "127.0.0.1:1", "home", "172.16.0.19", "8080")
 SAID = [
@@ -162,3 +167,24 @@ def test_a_datagram_tells_open_refused_and_silent() -> None:
         assert call(target) is Answer.OPEN
         thread.join()
     assert call(target) is Answer.REFUSED
+
+
+def test_a_forward_is_named_as_its_owner_knows_it() -> None:
+    """By the stack's outputs as by the config; of a host on home's LAN, which one."""
+    forwards = ["80-82:8080", {"port": 90, "to": 8090, "host": "192.168.1.50", "via": 2090}]
+    (home,) = samples.settings(homes=[{"name": "home", "forwards": forwards}]).homes
+    own, lan = (target(home, forward, "r:1") for forward in home.forwards)
+    assert (own["to"], lan["to"]) == ("8080", "8090 of 192.168.1.50")
+    told = {
+        "homeConfigs": {"home": f"[Interface]\nAddress = {home.address}/32, fd00::1/128\n"},
+        "forwards": [
+            {
+                "home": "home",
+                "listen": f"198.51.100.7:{forward.ports}/tcp",
+                "to": destination(home, forward),
+                "reach": "r:1",
+            }
+            for forward in home.forwards
+        ],
+    }
+    assert [*asked(told)] == [own, lan]
