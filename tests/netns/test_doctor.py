@@ -157,6 +157,22 @@ def test_the_relay_asks_a_host_on_homes_lan_where_home_hands_it_on(door: Door) -
     assert (code, f"service down: home refuses port {to};" in said) == (1, True), said
 
 
+def test_what_goes_elsewhere_to_the_same_port_has_not_come_to_the_forward(door: Door) -> None:
+    """The relay's own programs dial it as well, and a home's by `egress`."""
+    lab = door.lab
+    assert door.operate("bring", carried(plan(lab, "95:8081/tcp"))).returncode == 0
+    flow = "-p tcp -s 198.51.100.7 -d 203.0.113.77 --sport 5000 --dport 95 --state ESTABLISHED"
+    lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 95", check=False)
+    lab.net["relay"].run(f"conntrack -I {flow} -t 60 -u SEEN_REPLY")
+    lab.net["internet"].run("iptables -I FORWARD -p tcp --dport 95 -j DROP")
+    try:
+        code, said = diagnosed(door)
+    finally:
+        lab.net["internet"].run("iptables -D FORWARD -p tcp --dport 95 -j DROP")
+        lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 95", check=False)
+    assert (code, "outer firewall: no packet" in said) == (1, True), said
+
+
 MUTE = """
 import socket, sys
 server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
