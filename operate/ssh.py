@@ -25,12 +25,14 @@ WRONG_PASSWORD, NO_SUDO, REFUSED = 77, 78, 255
 
 # The first line of standard input is sudo's password, read by a builtin: it is in no argument, no
 # environment and no file. It is tried once alone, so that a wrong one meets nothing else; sudo may
-# or may not take it, so what runs as root begins behind a line that both know.
+# or may not take it, so what runs as root begins behind a line that both know. sudo clears the
+# environment; from where the user came is no secret, and goes on as the shell's name.
 AS_USER = (
     "IFS= read -r password; command -v sudo >/dev/null || exit 78;"
     ' printf "%s\\n" "$password" | sudo -k -S -p "" true 2>/dev/null || exit 77;'
-    ' {{ printf "%s\\n" "$password"; cat; }} | sudo -S -p "" sh -c {script}'
+    ' {{ printf "%s\\n" "$password"; cat; }} | sudo -S -p "" sh -c {script} "$SSH_CONNECTION"'
 )
+ENTERED = 'export SSH_CONNECTION="$0"; '
 AS_ROOT = 'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line; '
 
 AGAIN = "run it again: what was begun is finished then, or has been taken back by itself"
@@ -127,7 +129,7 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         words = inner
         given = f"{BEGIN}\n{stdin}"
     else:
-        words = AS_USER.format(script=shlex.quote(inner))
+        words = AS_USER.format(script=shlex.quote(ENTERED + inner))
         given = f"{host.password or ''}\n{BEGIN}\n{stdin}"
     # Its own words in a file, for standard error is the machine's, and anything may be said there.
     with _files(host) as (key, known), _held("") as log:

@@ -125,3 +125,27 @@ def test_a_name_may_be_of_any_bytes(says: Callable[[bytes], None], name: bytes, 
     found = verbs.look(Request(Host("h", "root", KEY), "wg0"), lambda _: None)
     assert found["faults"] == [[f"{shown} listens on 80/tcp", "move it"]]
     assert (found["is"], found["summary"]) == ("here", ["home home"])
+
+
+# sudo's own: nothing of the environment gets through.
+SUDO = """#!/bin/sh
+IFS= read -r password
+[ "$1" = -k ] && exit
+shift 3
+exec env -i PATH="$PATH" "$@"
+"""
+
+
+@pytest.mark.parametrize("user", ["root", "op"])
+def test_a_script_knows_from_where_it_was_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    entered = "203.0.113.9 50000 198.51.100.7 22"
+    there = f'#!/bin/sh\nexport SSH_CONNECTION="{entered}"\nfor last; do :; done\nsh -c "$last"\n'
+    stand_ins = {"ssh": there, "sudo": SUDO}
+    for name, text in stand_ins.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    script = 'cat; echo "$SSH_CONNECTION"'
+    assert ssh.run(Host("h", user, KEY), script, "given\n") == f"given\n{entered}\n"
