@@ -1,7 +1,7 @@
 """The command line: ``python3 -m doctor [--stack NAME]``, in the virtual environment.
 
-Ends 0 where all forwards answer, 1 where one does not. How the relay is entered is in the stack's
-state; it goes to ``operate`` by standard input, and nowhere else.
+Ends 0 where all forwards answer that are for this computer, 1 where one does not. How the relay is
+entered is in the stack's state; it goes to ``operate`` by standard input, and nowhere else.
 """
 
 from __future__ import annotations

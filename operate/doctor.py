@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 
 PATIENCE = 5.0  # seconds for a caller to be answered
 TRIES = 2  # datagrams, a second apart
 STALE = 180  # seconds after which a session is dead (WireGuard's Reject-After-Time)
 
+Network = IPv4Network | IPv6Network
+Ports = tuple[int, str, int, int]  # 4 or 6, the protocol, the first port and the last
+
 
 @dataclass(frozen=True)
 class Target:
-    """A forward: its protocol and port, ``host:port`` that reaches it from here, who answers."""
+    """A forward: its protocol and port, ``host:port`` that reaches it from here, who answers.
+
+    ``address`` is home's in the tunnel, ``to`` the port that answers, as its owner knows it.
+    """
 
     protocol: str
     port: int
@@ -60,6 +76,15 @@ class Relay:
     )
     drops: tuple[Drop, ...] = ()
     takes: dict[int, bool] = field(default_factory=dict)  # whether home does, from the relay
+    lists: dict[Ports, list[Network]] = field(default_factory=dict)  # who alone may use a forward
+    caller: IPv4Address | IPv6Address | None = None  # this computer, as the relay was entered
+
+    def allowed(self, target: Target, version: int) -> list[Network] | None:
+        """Who alone may use a forward, of one family; None where all may."""
+        for (family, protocol, first, last), networks in self.lists.items():
+            if (family, protocol) == (version, target.protocol) and first <= target.port <= last:
+                return networks
+        return None
 
     def drop(self, hook: str) -> Drop | None:
         """What may drop at a hook, the certain ones first."""
@@ -125,6 +150,8 @@ def read(lines: Sequence[str]) -> Relay:
     dialled: tuple[int, int, int] | None = None
     drops: list[Drop] = []
     takes: dict[int, bool] = {}
+    lists: dict[Ports, list[Network]] = {}
+    caller = None
     for line in lines:
         kind, *words = line.split()
         if kind == "drops":
@@ -137,15 +164,82 @@ def read(lines: Sequence[str]) -> Relay:
             for address in words[0].split(","):
                 handshakes[address.partition("/")[0]] = age
         elif kind == "port":
-            first, _, last = words[1].partition("-")
-            ports |= {(words[0], port) for port in range(int(first), int(last or first) + 1)}
+            first, last = _ends(words[1])
+            ports |= {(words[0], port) for port in range(first, last + 1)}
+        elif kind in ("limited", "allowed"):
+            version = 4 if words[0] == "ip" else 6
+            given = lists.setdefault((version, words[1], *_ends(words[2])), [])
+            given += _networks(words[3]) if kind == "allowed" else []
+        elif kind == "caller":
+            with contextlib.suppress(ValueError):  # of a connection without addresses sshd says so
+                caller = ip_address(words[0])
         elif kind == "flow":
             flows[words[0], int(words[1])] = int(words[2]), int(words[3])
         elif kind == "home":
             takes[int(words[0])] = words[1] == "takes"
         elif kind == "dialled":
             dialled = int(words[0]), int(words[1]), int(words[2])
-    return Relay(tuple(missing), handshakes, frozenset(ports), flows, dialled, tuple(drops), takes)
+    return Relay(
+        tuple(missing),
+        handshakes,
+        frozenset(ports),
+        flows,
+        dialled,
+        tuple(drops),
+        takes,
+        lists,
+        caller,
+    )
+
+
+def _ends(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def _networks(text: str) -> list[Network]:
+    first, _, last = text.partition("-")
+    if not last:
+        return [ip_network(first, strict=False)]
+    return [*summarize_address_range(ip_address(first), ip_address(last))]
+
+
+def excluded(target: Target, relay: Relay) -> str | None:
+    """What tells that the forward's list of callers may leave this computer out, if it may.
+
+    The relay knows it by the address that entered it; over the other family, or entered by the
+    tunnel, by none.
+    """
+    versions = _versions(target)
+    lists = {version: relay.allowed(target, version) for version in versions}
+    caller = relay.caller if relay.caller and relay.caller.version in versions else None
+    unsure = False
+    for version, networks in lists.items():
+        known = caller if caller and caller.version == version else None
+        if networks is None or (known and any(known in network for network in networks)):
+            return None
+        unsure |= bool(networks and not known)
+    if not versions:
+        return None
+    if unsure:
+        return (
+            "perhaps not for this computer: `from` lets in some alone, and by which address it"
+            " calls the relay cannot tell"
+        )
+    if caller:
+        return f"not for this computer: `from` leaves {caller} out"
+    return f"not for this computer: `from` lets in nobody over IPv{versions[0]}"
+
+
+def _versions(target: Target) -> list[int]:
+    """The families that a call tries, as ``call`` does: of a name over UDP the first alone."""
+    host = target.reach.rpartition(":")[0]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return []
+    versions = [6 if family is socket.AF_INET6 else 4 for family, *_ in found]
+    return [*dict.fromkeys(versions[:1] if target.protocol == "udp" else versions)]
 
 
 def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
@@ -158,10 +252,15 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
     if age is None or age > STALE:
         since = "has never been seen" if age is None else f"was last seen {age} s ago"
         return f"no handshake: {target.home} {since}; {unheard(relay)}"
-    if answer is Answer.REFUSED and not (target.protocol == "tcp" and relay.takes.get(target.port)):
-        return f"service down: {target.home} refuses port {target.to}; is it started?"
+    takes = relay.takes.get(target.port) if target.protocol == "tcp" else None
     seen, unanswered = relay.flows.get((target.protocol, target.port), (0, 0))
-    if not seen:
+    # Whom the relay drops meets nothing that tells: what the relay sees itself is all there is.
+    barred = excluded(target, relay)
+    if (takes is False) if barred else (answer is Answer.REFUSED and not takes):
+        return f"service down: {target.home} refuses port {target.to}; is it started?"
+    if barred:
+        return None if seen else _certain(relay)
+    if answer is Answer.REFUSED or not seen:
         return stopped(target, answer, relay)
     if answer is Answer.UNHEARD:
         return None
@@ -177,9 +276,10 @@ def diagnose(target: Target, answer: Answer, relay: Relay) -> str | None:
 
 def stopped(target: Target, answer: Answer, relay: Relay) -> str:
     """Who stops it before home is asked: what is dropped or refused on its way leaves no flow."""
+    certain = _certain(relay)
+    if certain:
+        return certain
     drop = relay.drop("forward")
-    if drop and drop.certain:
-        return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
     told = "outer firewall: no packet reached the relay"
     if answer is Answer.REFUSED:
         told = (
@@ -187,7 +287,18 @@ def stopped(target: Target, answer: Answer, relay: Relay) -> str:
             " refused before it"
         )
     told += "; open the port at the provider"
+    caller = relay.caller
+    if answer is not Answer.REFUSED and caller and relay.allowed(target, caller.version):
+        told += f"; or its calls come by another address than {caller}, which `from` lets in"
     return f"{told}; or on the relay {drop.chain} drops it: {drop.fix}" if drop else told
+
+
+def _certain(relay: Relay) -> str | None:
+    """A firewall of the owner's own on the relay that is certain to drop what is forwarded."""
+    drop = relay.drop("forward")
+    if drop and drop.certain:
+        return f"own firewall: on the relay {drop.chain} drops it; {drop.fix}"
+    return None
 
 
 def unheard(relay: Relay) -> str:
@@ -216,6 +327,8 @@ def report(found: Sequence[tuple[Target, Answer, str | None]], relay: Relay) -> 
     for what in relay.missing:
         yield f"relay: {what}"
     for target, answer, cause in found:
-        silent = answer is Answer.UNHEARD
-        fine = "is forwarded, and home is silent: UDP may be" if silent else "answers"
+        fine = "answers"
+        if answer is not Answer.OPEN and not cause:
+            silent = "is forwarded, and home is silent: UDP may be"
+            fine = excluded(target, relay) or (silent if answer is Answer.UNHEARD else fine)
         yield f"{target} to {target.home}: {cause or fine}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 
@@ -27,15 +26,21 @@ def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         lab = make(net, forwards=[*FORWARDS, BEHIND])
         lab.relay_up()
         lab.home_up()
-        lab.serve("home", 8081)
+        lab.serve_both("home", 8081)
         lab.serve("lan", 8090)
         yield opened(lab, tmp_path_factory.mktemp("door"))
 
 
 def diagnosed(
-    door: Door, port: int = 95, protocol: str = "tcp", relay: str = RELAY, to: str = "8081"
+    door: Door,
+    port: int = 95,
+    protocol: str = "tcp",
+    relay: str = RELAY,
+    to: str = "8081",
+    at: str = "client",
+    by: str = RELAY,
 ) -> tuple[int, str]:
-    """The exit code, and what is said of one forward."""
+    """The exit code, and what is said of one forward: ``at`` a host, which enters ``by``."""
     lab = door.lab
     target = {
         "protocol": protocol,
@@ -45,15 +50,11 @@ def diagnosed(
         "address": str(lab.home().address),
         "to": to,
     }
-    asked = json.loads(request(door.host(), "wg0", observing([target], {"check": FINE})))
-    words = lab.net["client"].argv([*OPERATE, "diagnose"])
+    bundle = observing([target], {"check": FINE})
+    asked = request(door.host(address=by), "wg0", bundle, [target])
+    words = lab.net[at].argv([*OPERATE, "diagnose"])
     done = subprocess.run(
-        words,
-        input=json.dumps(asked | {"targets": [target]}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        words, input=asked, capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stderr
 
@@ -171,6 +172,65 @@ def test_what_goes_elsewhere_to_the_same_port_has_not_come_to_the_forward(door: 
         lab.net["internet"].run("iptables -D FORWARD -p tcp --dport 95 -j DROP")
         lab.net["relay"].run("conntrack -D -p tcp --orig-port-dst 95", check=False)
     assert (code, "outer firewall: no packet" in said) == (1, True), said
+
+
+PHONE = "192.0.2.130"
+LEFT_OUT = "95 to home: not for this computer: `from` leaves {} out\n"
+
+
+def limited(door: Door, *sources: str) -> None:
+    """Port 95 is for these callers alone; the phone is answered."""
+    forward = {"port": 95, "to": 8081, "protocol": "both", "from": [*sources, PHONE]}
+    assert door.operate("bring", carried(plan(door.lab, forward))).returncode == 0
+    fine = (0, "tcp/95 to home: answers\n")
+    eventually(lambda: diagnosed(door, at="phone") == fine, "all is well", 60)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_who_is_not_on_the_list_is_no_failure(door: Door, protocol: str) -> None:
+    """Whatever flows those have who are; and what they meet is told as ever."""
+    limited(door)
+    lab, said = door.lab, f"{protocol}/{LEFT_OUT}"
+    assert diagnosed(door, protocol=protocol) == (0, said.format("203.0.113.9"))
+    lab.net["relay"].run("conntrack -F")
+    assert diagnosed(door, protocol=protocol) == (0, said.format("203.0.113.9"))
+    limited(door, "203.0.113.9")
+    assert diagnosed(door, protocol=protocol) == (0, f"{protocol}/95 to home: answers\n")
+
+
+def test_who_is_not_on_the_list_is_told_what_those_meet_who_are(door: Door) -> None:
+    limited(door)
+    home, relay = door.lab.net["home"], door.lab.net["relay"]
+    refuse = "INPUT -p tcp --dport 8081 -j REJECT --reject-with tcp-reset"
+    home.run(f"iptables -I {refuse}")
+    try:
+        code, said = diagnosed(door)
+    finally:
+        home.run(f"iptables -D {refuse}")
+    assert relay.run("conntrack -L -p tcp --orig-port-dst 95"), "the phone's"
+    assert (code, "tcp/95 to home: service down: home refuses port 8081" in said) == (1, True), said
+    relay.run("nft flush map ip cgnat-relay ports")
+    code, said = diagnosed(door)
+    assert (code, "tcp/95 to home: rule missing" in said) == (1, True), said
+
+
+def test_the_list_is_asked_about_the_address_by_which_the_relay_was_entered(door: Door) -> None:
+    """Behind a carrier's NAT its own; by the tunnel, or over the other family, none."""
+    limited(door)
+    over6 = {"relay": RELAY6, "by": RELAY6}
+    nobody = "not for this computer: `from` lets in nobody over IPv6"
+    assert diagnosed(door, at="home") == (0, f"tcp/{LEFT_OUT}".format("192.0.2.2"))
+    code, said = diagnosed(door, at="home", by=str(door.lab.settings.tunnel.relay))
+    assert (code, "tcp/95 to home: perhaps not for this computer: " in said) == (0, True), said
+    code, said = diagnosed(door, relay=RELAY6)
+    assert (code, nobody in said) == (0, True), said
+    assert diagnosed(door, **over6) == (0, f"tcp/{LEFT_OUT}".format("2001:db8:9::9"))
+    limited(door, "2001:db8:8::/48")
+    assert diagnosed(door, **over6) == (0, f"tcp/{LEFT_OUT}".format("2001:db8:9::9"))
+    code, said = diagnosed(door, relay=RELAY6)
+    assert (code, "perhaps not for this computer: " in said) == (0, True), said
+    limited(door, "2001:db8:9::/48")
+    assert diagnosed(door, **over6) == (0, "tcp/95 to home: answers\n")
 
 
 MUTE = """

@@ -11,7 +11,7 @@ import pytest
 from components.carrier import target
 from components.summary import destination
 from doctor.__main__ import asked
-from operate.doctor import TRIES, Answer, Target, call, diagnose, read, report
+from operate.doctor import TRIES, Answer, Target, call, diagnose, excluded, read, report
 
 from . import samples
 
@@ -47,6 +47,8 @@ NO_FLOW = changed("flow tcp 80 0 0")
         (Answer.REFUSED, [*NO_FLOW, "home 80 refuses"], "service down: home refuses port 8080"),
         (Answer.REFUSED, NO_FLOW, "service down: home refuses port 8080"),
         (Answer.REFUSED, [*NO_FLOW, "home 80 takes"], "callers are refused before it; open"),
+        # Others than this caller come through.
+        (Answer.REFUSED, [*SAID, "home 80 takes"], "callers are refused before it; open"),
         (Answer.SILENT, changed("flow tcp 80 0 0"), "outer firewall"),
         (Answer.SILENT, SAID, "return path"),
         (Answer.SILENT, changed("flow tcp 80 1 0"), "silent"),
@@ -124,6 +126,113 @@ def test_a_relay_that_is_not_whole_is_said_first() -> None:
     relay = read([*SAID, "missing interface wg0 is not up"])
     lines = [*report([(TARGET, Answer.OPEN, None)], relay)]
     assert lines == ["relay: interface wg0 is not up", "tcp/80 to home: answers"]
+
+
+LISTED = [
+    "limited ip tcp 80",
+    "allowed ip tcp 80 192.0.2.0/24",
+    "allowed ip tcp 80 192.0.2.7-192.0.2.9",
+    "limited ip udp 27015-27020",
+    "allowed ip udp 27015-27020 203.0.113.9",
+    "limited ip6 tcp 80",
+    "limited ip6 udp 27015-27020",
+    "allowed ip6 udp 27015-27020 2001:db8::/32",
+]
+OUT, IN = "caller 203.0.113.9", "caller 192.0.2.1"
+LEFT_OUT = "not for this computer: `from` leaves 203.0.113.9 out"
+UNKNOWN = "perhaps not for this computer: "
+
+
+@pytest.mark.parametrize("answer", [Answer.SILENT, Answer.TAKEN, Answer.REFUSED])
+def test_who_is_not_on_the_list_is_no_failure(answer: Answer) -> None:
+    """Whatever flows others have."""
+    for flows in (SAID, NO_FLOW):
+        relay = read([*flows, *LISTED, OUT])
+        assert diagnose(TARGET, answer, relay) is None
+        assert [*report([(TARGET, answer, None)], relay)] == [f"tcp/80 to home: {LEFT_OUT}"]
+    relay = read([*NO_FLOW, *LISTED, IN])
+    assert diagnose(TARGET, answer, relay) is not None, "the off-case: one who is"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ([x for x in SAID if "port tcp" not in x], "rule missing"),
+        (changed("peer 172.16.0.19/32 never"), "no handshake"),
+        ([*SAID, "home 80 refuses"], "service down: home refuses port 8080"),
+        ([*SAID, "home 80 takes"], None),
+        ([*NO_FLOW, FORWARD], "own firewall"),
+        ([*SAID, FORWARD], None),
+        ([*NO_FLOW, FORWARD.replace("certain", "perhaps")], None),
+    ],
+)
+def test_what_the_relay_sees_itself_is_told_to_who_is_not_on_the_list(
+    said: list[str], cause: str | None
+) -> None:
+    for relay in (read([*said, *LISTED, OUT]), read([*said, *LISTED])):
+        for answer in (Answer.SILENT, Answer.REFUSED):
+            found = diagnose(TARGET, answer, relay)
+            assert found is None if cause is None else str(found).startswith(cause)
+    assert diagnose(TARGET, Answer.OPEN, read([*said, *LISTED, OUT])) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "caller", "told"),
+    [
+        (TARGET, OUT, LEFT_OUT),
+        (TARGET, IN, ""),
+        (TARGET, "", UNKNOWN),
+        # Entered over the other family: nothing tells the address of this one, but none is let in.
+        (TARGET, "caller 2001:db8::9", UNKNOWN),
+        (
+            replace(TARGET, reach="2001:db8:7::7:80"),
+            IN,
+            "not for this computer: `from` lets in nobody over IPv6",
+        ),
+        (replace(TARGET, port=81), OUT, ""),
+        (replace(TARGET, protocol="udp", port=27016), OUT, ""),
+        (
+            replace(TARGET, protocol="udp", port=27016),
+            IN,
+            LEFT_OUT.replace("203.0.113.9", "192.0.2.1"),
+        ),
+        (replace(TARGET, protocol="udp", port=27016, reach="2001:db8:7::7:1"), OUT, UNKNOWN),
+        (
+            replace(TARGET, protocol="udp", port=27016, reach="2001:db8:7::7:1"),
+            "caller 2001:db8::9",
+            "",
+        ),
+        (
+            replace(TARGET, protocol="udp", port=27016, reach="::1:1"),
+            "caller fd00::9",
+            "not for this computer: `from` leaves fd00::9 out",
+        ),
+    ],
+)
+def test_the_list_is_asked_about_the_address_that_entered_the_relay(
+    target: Target, caller: str, told: str
+) -> None:
+    found = excluded(target, read([*LISTED, *([caller] if caller else [])]))
+    assert found is not None and found.startswith(told) if told else found is None
+
+
+def test_by_a_name_of_both_families_who_is_let_in_by_one_is_let_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [(socket.AF_INET6, 1, 6, "", ("::1", 1)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", 1))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    target = replace(TARGET, reach="relay.example:80")
+    assert excluded(target, read([*LISTED, IN])) is None
+    assert str(excluded(target, read([*LISTED, OUT]))) == LEFT_OUT
+    assert str(excluded(target, read(LISTED))).startswith(UNKNOWN)
+
+
+def test_an_outer_firewall_is_not_claimed_of_one_list_alone() -> None:
+    """Behind a carrier's NAT one call may come by another address than the next."""
+    silent = str(diagnose(TARGET, Answer.SILENT, read([*NO_FLOW, *LISTED, IN])))
+    assert silent.startswith("outer firewall: ")
+    assert "another address than 192.0.2.1" in silent
+    assert "another address" not in str(diagnose(TARGET, Answer.SILENT, read([*NO_FLOW, IN])))
 
 
 def test_calls_tell_taken_open_refused_and_silent() -> None:
