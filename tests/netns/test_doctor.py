@@ -233,6 +233,33 @@ def test_the_list_is_asked_about_the_address_by_which_the_relay_was_entered(door
     assert diagnosed(door, **over6) == (0, "tcp/95 to home: answers\n")
 
 
+HOLDS = """
+find /etc/cgnat-relay /etc/wireguard /usr/local/lib/cgnat-relay /run -printf '%p %m %y %l\\n' 2>&1
+find /etc/wireguard /etc/cgnat-relay /run -type f -exec sha256sum {} + 2>&1
+nft -s list ruleset
+wg showconf wg0
+ip addr
+ip route show table all
+ip rule
+sysctl -a -r '^net.ipv[46].'
+"""
+
+
+def test_it_changes_nothing_there(door: Door) -> None:
+    """Whatever it is about to tell: one answers, one is down, and one is not for who asks."""
+    limited(door)
+    relay = door.lab.net["relay"]
+    before = relay.run(["sh", "-c", HOLDS])
+    assert "cgnat-relay/summary" in before
+    assert "udp . 95 : " in before
+    assert "PrivateKey" in before
+    assert "net.ipv4.ip_forward = 1" in before
+    assert diagnosed(door)[0] == 0
+    assert diagnosed(door, at="phone")[0] == 0
+    assert diagnosed(door, 99)[0] == 1
+    assert relay.run(["sh", "-c", HOLDS]) == before
+
+
 MUTE = """
 import socket, sys
 server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
