@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,15 +22,22 @@ LAN = "192.168.1.50"
 BEHIND = {"port": 90, "to": 8090, "host": LAN, "via": 2090}
 
 
-@pytest.fixture(scope="module")
-def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with internet(wg_env) as net:
+@contextmanager
+def entered(env: dict[str, str], folder: Path) -> Iterator[Door]:
+    """A relay whose home has come and serves, also from its LAN."""
+    with internet(env) as net:
         lab = make(net, forwards=[*FORWARDS, BEHIND])
         lab.relay_up()
         lab.home_up()
         lab.serve_both("home", 8081)
         lab.serve("lan", 8090)
-        yield opened(lab, tmp_path_factory.mktemp("door"))
+        yield opened(lab, folder)
+
+
+@pytest.fixture(scope="module")
+def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with entered(wg_env, tmp_path_factory.mktemp("door")) as made:
+        yield made
 
 
 def diagnosed(
@@ -245,19 +254,21 @@ sysctl -a -r '^net.ipv[46].'
 """
 
 
-def test_it_changes_nothing_there(door: Door) -> None:
-    """Whatever it is about to tell: one answers, one is down, and one is not for who asks."""
-    limited(door)
-    relay = door.lab.net["relay"]
-    before = relay.run(["sh", "-c", HOLDS])
-    assert "cgnat-relay/summary" in before
-    assert "udp . 95 : " in before
-    assert "PrivateKey" in before
-    assert "net.ipv4.ip_forward = 1" in before
-    assert diagnosed(door)[0] == 0
-    assert diagnosed(door, at="phone")[0] == 0
-    assert diagnosed(door, 99)[0] == 1
-    assert relay.run(["sh", "-c", HOLDS]) == before
+def test_it_changes_nothing_there(wg_env: dict[str, str], tmp_path: Path) -> None:
+    """Of a relay that none has asked yet, whatever it is about to tell."""
+    with entered(wg_env, tmp_path) as door:
+        lab, relay = door.lab, door.lab.net["relay"]
+        forward = {"port": 95, "to": 8081, "protocol": "both", "from": [PHONE]}
+        assert door.operate("bring", carried(plan(lab, forward))).returncode == 0
+        ping = f"ping -c 1 -W 1 {lab.settings.tunnel.relay}"
+        eventually(lambda: "1 received" in lab.net["home"].run(ping, False), "home", within=60)
+        before = relay.run(["sh", "-c", HOLDS])
+        for there in ("summary", "udp . 95 : ", "PrivateKey", "net.ipv4.ip_forward = 1"):
+            assert there in before, "the off-case: it was looked at"
+        assert diagnosed(door)[0] == 0
+        assert diagnosed(door, at="phone")[0] == 0
+        assert diagnosed(door, 99)[0] == 1
+        assert relay.run(["sh", "-c", HOLDS]) == before
 
 
 MUTE = """
