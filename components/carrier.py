@@ -21,7 +21,7 @@ SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
     "undo",
 )
-SURVEY = ("preflight", "answers", "claimed", "foreign", "overruled", "setup")
+SURVEY = ("preflight", "answers", "claimed", "foreign", "heard", "overruled", "setup")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -102,7 +102,7 @@ def observing(
 ) -> str:
     """What asks a relay about forwards, each as ``operate.doctor.Target`` has it."""
     probes = (f"{target['protocol']} {target['port']}" for target in targets)
-    scripts = _scripts(("check", "dial", "flows", "foreign", "observe"), replaced)
+    scripts = _scripts(("check", "dial", "flows", "foreign", "heard", "observe"), replaced)
     return _packed([*scripts, _list("probes", probes)])
 
 

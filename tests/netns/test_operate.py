@@ -82,6 +82,39 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     assert "brought peers" in door.operate("bring", carried(good)).stderr
 
 
+def test_a_relay_whose_port_nobody_reaches_is_noted(door: Door) -> None:
+    """And none where a home is, or where something comes at all."""
+    good = plan(door.lab, "91:8081/tcp")
+    assert door.operate("bring", carried(good)).returncode == 0
+    relay, home = door.lab.net["relay"], door.lab.net["home"]
+    ping = f"ping -c 1 -W 1 {door.lab.settings.tunnel.relay}"
+
+    def noted() -> bool:
+        home.run(ping, check=False)
+        asked = looking(["interface wg0", "network 172.16.0.0/24", "udp 51820"])
+        found = json.loads(door.operate("look", asked).stdout)
+        return any("nothing at all to udp/51820" in cause for cause, _ in found["notes"])
+
+    eventually(lambda: "1 received" in home.run(ping, False), "home is there", within=60)
+    relay.run("conntrack -D -p udp --reply-port-src 51820", check=False)
+    assert not noted(), "the off-case: it has come"
+    eaten = "FORWARD -p udp --dport 51820 -j DROP"
+    door.lab.net["internet"].run(f"iptables -I {eaten}")
+    try:
+        relay.run(f"wg set wg0 peer {door.lab.keys.peers['home'].public} remove")
+        assert door.operate("bring", carried(good)).returncode == 0
+        relay.run("conntrack -D -p udp --reply-port-src 51820", check=False)
+        relay.run("conntrack -D -p udp --orig-port-src 51820", check=False)
+        assert noted()
+        flow = "-p udp -s 203.0.113.77 -d 198.51.100.7 --sport 1 --dport 51820 -t 60"
+        relay.run(f"conntrack -I {flow}")
+        assert not noted(), "the off-case: something comes to it"
+    finally:
+        door.lab.net["internet"].run(f"iptables -D {eaten}")
+    relay.run("conntrack -D -p udp --reply-port-src 51820", check=False)
+    eventually(lambda: "1 received" in home.run(ping, False), "home is back", within=60)
+
+
 def test_other_words_of_a_newer_program_are_no_drift(door: Door) -> None:
     """Or the first update with it would restart every tunnel."""
     good = plan(door.lab, "91:8081/tcp")
