@@ -19,7 +19,7 @@ from .plan import STATIC, File, HostPlan
 
 SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
-    "undo",
+    *("undo", "whose"),
 )
 SURVEY = ("preflight", "answers", "claimed", "foreign", "heard", "overruled", "setup")
 PROJECT = Path(__file__).resolve().parents[1]
@@ -65,13 +65,15 @@ def bundle(
     plan: HostPlan,
     summary: Sequence[str] = (),
     drift: str = "",
+    owner: str = "",
     replaced: Mapping[str, str] | None = None,
 ) -> str:
     """The plan and the scripts that apply it, as base64 of a tar.gz; the same for the same plan.
 
     It holds private keys. ``files`` has the plan at its paths, ``parts`` a line ``PART PATH`` for
     each file, ``packages`` and ``units`` a name a line; ``summary`` and ``drift`` are what the
-    machine is to remember of it. ``replaced``: other scripts in place of ours, by name.
+    machine is to remember of it, ``owner`` is whose relay it is. ``replaced``: other scripts in
+    place of ours, by name.
     """
     parts = [f"{part.name} {file.path}" for part in plan.parts for file in part.files]
     lists = {
@@ -80,6 +82,7 @@ def bundle(
         "units": plan.units,
         "summary": summary,
         "drift": [drift] if drift else [],
+        "owner": [owner] if owner else [],
     }
     return _packed(
         [
@@ -94,7 +97,7 @@ def looking(terms: Iterable[str] = ()) -> str:
     """What looks at a machine; with ``terms`` also at whether it can be adopted."""
     found = list(terms)
     adopting = [*_scripts(SURVEY), _list("terms", found)] if found else []
-    return _packed([*_scripts(("look", "peers")), *adopting])
+    return _packed([*_scripts(("look", "peers", "whose")), *adopting])
 
 
 def observing(

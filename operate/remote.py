@@ -23,9 +23,12 @@ _BESIDE = (
 )
 
 
-def bring(interface: str) -> str:
-    """Bring the plan of a bundle; says ``unconfirmed TOKEN`` where something was changed."""
-    return _ALONE.format(f"sh $new/apply bring $new {interface}")
+def bring(interface: str, taking: bool = False) -> str:
+    """Bring the plan of a bundle; says ``unconfirmed TOKEN`` where something was changed.
+
+    ``taking``: also where the relay there is another stack's.
+    """
+    return _ALONE.format(f"sh $new/apply bring $new {interface}{' take-over' if taking else ''}")
 
 
 def confirm(interface: str) -> str:

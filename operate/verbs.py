@@ -18,6 +18,7 @@ INSIDE = "is this computer one of the relay's devices, with its tunnel up?"
 CALLERS = 32  # at once: what is asked over UDP is forgotten by the relay after 30 s
 CONFIRM = 45  # seconds for a new connection; the machine takes the change back after 60
 FORGET = "CGNAT_RELAY_FORGET"
+TAKE_OVER = "CGNAT_RELAY_TAKE_OVER"
 
 Say = Callable[[str], None]
 
@@ -26,10 +27,16 @@ def bring(request: Request, say: Say) -> None:
     """Bring the machine to the plan, and confirm over a new connection that it lets one in."""
     host, interface = request.host, request.interface
     began = time.monotonic()
-    said = ssh.patiently(host, remote.bring(interface), request.bundle)
+    taking = os.environ.get(TAKE_OVER) == host.address
+    said = ssh.patiently(host, remote.bring(interface, taking), request.bundle)
     told = dict(line.partition(" ")[::2] for line in _lines(said))
     if told.get("ssh") == "waits":
         say("SSH stays open to the public until a device has come; the next update closes it")
+    if "taken" in told:
+        say(
+            f"{host.address}: the relay of another stack is taken over: its homes and devices are"
+            " cut off until each has its new config, and that stack can change it no more"
+        )
     if "unconfirmed" not in told:
         _still(said, say)
         say("as planned; nothing was changed")
@@ -74,11 +81,11 @@ def look(request: Request, say: Say) -> dict[str, Any]:
     except OperateError as error:
         away = isinstance(error, ssh.AwayError)
         return {"reached": False, "why": str(error), "away": away}
-    found: dict[str, Any] = {"reached": True, "is": "new", "summary": [], "drift": ""}
+    found: dict[str, Any] = {"reached": True, "is": "new", "owner": "", "summary": [], "drift": ""}
     found |= {"changed": [], "faults": [], "notes": [], "pairs": {}, "ways": {}}
     for line in _lines(said):
         name, *words = line.split("\t")
-        if name in ("is", "drift"):
+        if name in ("is", "owner", "drift"):
             found[name] = words[0]
         elif name in ("pair", "way"):
             found[f"{name}s"][words[0]] = words[1]

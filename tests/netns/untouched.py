@@ -133,13 +133,18 @@ def machine(env: dict[str, str]) -> Iterator[Lab]:
     """One of somebody's, with a package of its own."""
     with hosts("relay", env) as net:
         lab = make(net)
-        living.own_files(lab)
-        tidy = "rmdir /etc/cgnat-relay /usr/local/lib/cgnat-relay;"
-        tidy += f" mkdir -p {WANTS} /run/systemd/system"
-        net["relay"].run(["sh", "-c", tidy])
-        stand_in(lab)
-        net["relay"].write(PACKAGES, "base-files\n")
+        somebodys(lab)
         yield lab
+
+
+def somebodys(lab: Lab) -> None:
+    """Make the relay's host one that has had no relay yet."""
+    living.own_files(lab)
+    tidy = "rmdir /etc/cgnat-relay /usr/local/lib/cgnat-relay;"
+    tidy += f" mkdir -p {WANTS} /run/systemd/system"
+    lab.net["relay"].run(["sh", "-c", tidy])
+    stand_in(lab)
+    lab.net["relay"].write(PACKAGES, "base-files\n")
 
 
 def stand_in(lab: Lab) -> None:
