@@ -13,10 +13,12 @@ from pulumi_command import local
 from .carrier import bundle, command, folder, looking, observing, request, target
 from .machine import Access, Machine
 from .model import Settings
+from .owner import another
 from .plan import HostPlan
 from .summary import accepted, changes, cut_off, cuts, own_left_out, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
+TAKEN = "another stack's relay"
 
 
 def carry(
@@ -24,25 +26,27 @@ def carry(
     settings: Settings,
     machine: Machine,
     plan: pulumi.Output[HostPlan],
+    owner: pulumi.Output[str],
     parent: pulumi.Resource,
     looked: Mapping[str, Any] | None = None,
 ) -> local.Command:
     """Brings the machine to the plan and confirms it anew, or fails the update and says why.
 
     After the first boot of a machine with user-data the plan is there already and is only looked
-    at. A machine that was adopted is left as it was found when this resource is deleted. ``looked``
-    is what it has said already in this run, if it has.
+    at. A machine that was adopted is left as it was found when this resource is deleted. ``owner``
+    is whose relay it is. ``looked`` is what the machine has said already in this run, if it has.
     """
     wg, lines = settings.tunnel.interface, summary(settings)
     host = lifted(machine.access, settings)
     if looked is not None:
-        drift = pulumi.Output.from_input(told(name, settings, looked))
+        said = looked
+        drift = owner.apply(lambda mine: told(name, settings, said, another(said, mine)))
     elif not settings.drift:
         drift = pulumi.Output.from_input("")
     else:
         drift = seen(name, settings, machine, host)
-    asked = pulumi.Output.all(host, plan, drift).apply(
-        lambda found: request(found[0], wg, bundle(found[1], lines, found[2]))
+    asked = pulumi.Output.all(host, plan, drift, owner).apply(
+        lambda found: request(found[0], wg, bundle(found[1], lines, found[2], found[3]))
     )
     return operated(
         f"{name}-plan",
@@ -138,11 +142,11 @@ def seen(
     )
 
 
-def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
-    """Tell the user what was seen, and return the drift's text.
+def told(name: str, settings: Settings, look: Mapping[str, Any], taken: bool = False) -> str:
+    """Tell the user what was seen, and return the drift's text. ``taken``: from another stack.
 
     An update tells once more what it cuts: there may have been no preview. With ``drift: false``
-    no text asks for an update.
+    no text asks for an update, but to take the relay over.
     """
     preview = pulumi.runtime.is_dry_run()
     if not look["reached"]:
@@ -157,8 +161,9 @@ def told(name: str, settings: Settings, look: Mapping[str, Any]) -> str:
         if preview:
             _tell_keys(name, look, after)
     if not settings.drift:
-        return ""
-    return drifted(look, summary(settings), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        return TAKEN if taken else ""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return drifted(look, summary(settings), now, taken)
 
 
 def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None:
@@ -184,7 +189,7 @@ def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None
             pulumi.log.info(f"{name}: {peer} comes with its {which} key")
 
 
-def drifted(look: Mapping[str, Any], wanted: Sequence[str], now: str) -> str:
+def drifted(look: Mapping[str, Any], wanted: Sequence[str], now: str, taken: bool = False) -> str:
     """``2: peers peers-of-wg0``: numbered, so that the same twice is another text.
 
     The text of a drift stays until there is another one, for a change of it is an update. A machine
@@ -196,6 +201,8 @@ def drifted(look: Mapping[str, Any], wanted: Sequence[str], now: str) -> str:
         return f"{now}: no relay is there"
     if look["is"] == "here" and look["summary"] and list(look["summary"]) != list(wanted):
         found.insert(0, "another plan")
+    if taken:
+        found.insert(0, TAKEN)
     if look["is"] == "between":
         found.insert(0, "a change that was not confirmed")
     mended = str(look["drift"])

@@ -31,8 +31,9 @@ from .keys import (
     wireguard_key,
 )
 from .living import carry, probe
-from .machine import MachineKind, Order
+from .machine import Machine, MachineKind, Order
 from .model import Device, Home, Peer, Settings, Tunnel
+from .owner import obstacle
 from .plan import relay_plan
 from .summary import destination
 from .wireguard import Uplink
@@ -100,7 +101,9 @@ class Relay(pulumi.ComponentResource):
             openings=settings.openings,
         )
         machine = machine_kind.provision(name, order, self)
-        carried = carry(name, settings, machine, plan, self, looked)
+        identity = _wireguard_public(seeds["identity"])
+        owner = _owner(identity, looked, machine)
+        carried = carry(name, settings, machine, plan, owner, self, looked)
         if settings.probe:
             probe(name, settings, machine, carried, self)
 
@@ -110,7 +113,6 @@ class Relay(pulumi.ComponentResource):
         self.forwards = pulumi.Output.all(machine.public_ip, machine.reach).apply(
             lambda found: rows(settings, found[0], found[1])
         )
-        identity = _wireguard_public(seeds["identity"])
         self.home_rules = identity.apply(
             lambda known_by: _rules(settings, Uplink("", "", known_by))
         )
@@ -278,6 +280,24 @@ def dialled(settings: Settings, endpoint: str) -> str:
     if settings.tunnel.next_way:
         port = str(settings.tunnel.newest_port)
     return f"{settings.tunnel.host or host}:{port}"
+
+
+def _owner(
+    identity: pulumi.Output[str], looked: Mapping[str, Any] | None, machine: Machine
+) -> pulumi.Output[str]:
+    """What this stack is known by; ``ConfigError`` where the machine has another's relay.
+
+    Told at each preview, for one whose seeds do not exist yet is no machine's owner.
+    """
+    if looked is None:
+        return identity
+
+    def checked(found: Sequence[Any]) -> str:
+        if words := obstacle(found[1], looked, found[0]):
+            raise ConfigError(words)
+        return found[0] or ""
+
+    return pulumi.Output.all(identity.future(), machine.access.address).apply(checked)
 
 
 def _keys(settings: Settings, seeds: Mapping[str, Any]) -> pulumi.Output[RelayKeys]:

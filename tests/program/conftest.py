@@ -30,6 +30,7 @@ RESERVED = {
 LOOK = {
     "reached": True,
     "is": "here",
+    "owner": "",
     "summary": [],
     "drift": "",
     "changed": [],
@@ -48,12 +49,13 @@ class Recorder(pulumi.runtime.Mocks):
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     look: dict[str, Any] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    preview: bool = False
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         assert args.name not in self.resources, f"two resources are named {args.name}"
         self.resources[args.name] = args
         state = dict(args.inputs)
-        if args.typ == "random:index/randomBytes:RandomBytes":
+        if args.typ == "random:index/randomBytes:RandomBytes" and not self.preview:
             raw = hashlib.sha256(args.name.encode()).digest()[: int(args.inputs["length"])]
             state |= {"base64": base64.b64encode(raw).decode(), "hex": raw.hex()}
         if args.typ == "command:local:Command":
@@ -104,14 +106,21 @@ Program = Callable[..., Run]
 
 @pytest.fixture
 def program() -> Program:
-    """Runs a program under mocks: ``program({"homes": […]})`` is the real ``__main__.py``."""
+    """Runs a program under mocks: ``program({"homes": […]})`` is the real ``__main__.py``.
 
-    def run(raw: Mapping[str, Any] | None = None, body: Callable[[], None] | None = None) -> Run:
-        recorder = Recorder()
+    ``preview``: of a stack that has nothing yet.
+    """
+
+    def run(
+        raw: Mapping[str, Any] | None = None,
+        body: Callable[[], None] | None = None,
+        preview: bool = False,
+    ) -> Run:
+        recorder = Recorder(preview=preview)
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         settings.set_root_resource(None)
-        pulumi.runtime.set_mocks(recorder, project="cgnat-relay", stack="test", preview=False)
+        pulumi.runtime.set_mocks(recorder, project="cgnat-relay", stack="test", preview=preview)
         config.set_all_config(
             {f"cgnat-relay:{key}": json.dumps(value) for key, value in (raw or {}).items()}, []
         )
@@ -133,9 +142,13 @@ def program() -> Program:
                 outputs[key] = await output.future()
                 secret[key] = await output.is_secret()
 
-        loop.run_until_complete(drive())
-        loop.close()
-        asyncio.set_event_loop(None)
+        try:
+            loop.run_until_complete(drive())
+        finally:
+            # The next program would wait for what one that failed has left.
+            settings.SETTINGS.outputs.clear()
+            loop.close()
+            asyncio.set_event_loop(None)
         return Run(recorder, outputs, secret)
 
     return run

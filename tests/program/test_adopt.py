@@ -6,6 +6,7 @@ The machine's own answer is a stand-in here; the real one is in the layers netns
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import subprocess
@@ -16,7 +17,10 @@ from typing import Any
 import pytest
 
 from components import ConfigError, adopt
+from components import owner as ownership
 from components.faults import Collector
+from components.keys import wireguard_key
+from operate import verbs
 
 from .conftest import LOOK, Program, is_secret, plain
 
@@ -237,6 +241,70 @@ def test_an_update_tells_what_it_cuts(
     removed = "removes tcp/81 to home 172.16.0.19:81 (what is connected through it ends)"
     assert f"relay: {removed}" in said
     assert not any("adds tcp/80" in line for line in said), "a preview has said that"
+
+
+MINE = wireguard_key(base64.b64encode(hashlib.sha256(b"relay-wireguard-key").digest()).decode())
+ANOTHERS = (
+    "1 fault, and nothing was changed on the machine:\n"
+    "  vps: the relay on 203.0.113.7 is another stack's; run pulumi from that one, or if its state"
+    " is lost set CGNAT_RELAY_TAKE_OVER=203.0.113.7 before the command"
+)
+
+
+@pytest.mark.parametrize("drift", [True, False])
+@pytest.mark.parametrize("owner", ["", MINE.public, "another"])
+def test_another_stacks_relay_is_a_fault(
+    program: Program, monkeypatch: pytest.MonkeyPatch, owner: str, drift: bool
+) -> None:
+    """Before the plan is registered: a machine before it would be undone for it."""
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"owner": owner})
+    config = {"homes": HOMES, "vps": VPS, "drift": drift}
+    if owner == "another":
+        with pytest.raises(ConfigError) as found:
+            program(config)
+        assert str(found.value).startswith(ANOTHERS)
+        monkeypatch.setenv(ownership.TAKE_OVER, "203.0.113.8")
+        with pytest.raises(ConfigError, match="is another stack's"):
+            program(config)
+        return
+    plan = program(config).recorder.resources["relay-plan"].inputs
+    assert plan["environment"] == {"CGNAT_RELAY_DRIFT": ""}
+    assert member(json.loads(plain(plan["stdin"]))["bundle"], "owner") == [MINE.public]
+
+
+@pytest.mark.parametrize("owner", ["", "another"])
+def test_a_stack_whose_keys_are_still_to_be_made_owns_none(
+    program: Program, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """The first preview of a new stack: no key is known."""
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"owner": owner})
+    config = {"homes": HOMES, "vps": VPS}
+    if owner:
+        with pytest.raises(ConfigError, match="is another stack's; run pulumi"):
+            program(config, preview=True)
+        return
+    plan = program(config, preview=True).recorder.resources["relay-plan"].inputs
+    assert plan["environment"] == {"CGNAT_RELAY_DRIFT": ""}
+    assert not isinstance(plain(plan["stdin"]), str), "the off-case: its keys are not known"
+
+
+@pytest.mark.parametrize(("preview", "drift"), [(True, True), (False, True), (False, False)])
+def test_one_that_is_named_is_taken_over(
+    program: Program, monkeypatch: pytest.MonkeyPatch, preview: bool, drift: bool
+) -> None:
+    """Loudly; a plan that was here before is brought anew."""
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_: said.append(text))
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"owner": "another"})
+    config = {"homes": HOMES, "vps": VPS, "drift": drift}
+    monkeypatch.setenv(ownership.TAKE_OVER, "203.0.113.7")
+    plan = program(config, preview=preview).recorder.resources["relay-plan"].inputs
+    assert [line.partition(": its homes")[0] for line in said] == [
+        "203.0.113.7: the relay of another stack is taken over"
+    ]
+    (told,) = plan["environment"].values()
+    assert told.endswith("another stack's relay")
+    assert ownership.TAKE_OVER == verbs.TAKE_OVER
 
 
 @pytest.mark.parametrize(
