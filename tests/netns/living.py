@@ -36,7 +36,11 @@ mount --bind /mnt/kept /etc/wireguard
 mkdir -p /etc/cgnat-relay /usr/local/lib/cgnat-relay
 """
 # What apply asks of systemd about the tunnel, and nothing of the machine that the tests run on.
+# What it starts has a group of processes of its own, and not the lock.
 SYSTEMCTL = """#!/bin/sh
+up() {
+	ip link show "$1" >/dev/null 2>&1 || setsid -w wg-quick up "$1" 9>&-
+}
 ended() {
 	if [ -e /run/rotate.pid ]; then kill "$(cat /run/rotate.pid)"; fi
 	rm -f /run/rotate.pid
@@ -46,19 +50,19 @@ case "$*" in
 	# Of what was started by hand it knows nothing.
 	[ -e /run/by-hand ] || ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0
 	;;
-"start wg-quick@wg0.service") wg-quick up wg0 ;;
+"start wg-quick@wg0.service") up wg0 ;;
 "-q is-active wg-quick@wg0.service")
 	[ ! -e /run/by-hand ] && ip link show wg0 >/dev/null 2>&1
 	;;
 "-q disable --now wg-quick@wg0-2.service") wg-quick down wg0-2 || : ;;
-"start wg-quick@wg0-2.service") ip link show wg0-2 >/dev/null 2>&1 || wg-quick up wg0-2 ;;
+"start wg-quick@wg0-2.service") up wg0-2 ;;
 "-q enable wg-quick@wg0-2.service") ;;
 "stop cgnat-relay-revert-*.timer") : >/etc/wireguard/bin/timers ;;
 "-q disable --now cgnat-relay-rotate.service") ended ;;
 "-q enable cgnat-relay-rotate.service") ;;
 "restart cgnat-relay-rotate.service")
 	ended
-	sh /usr/local/lib/cgnat-relay/rotate wg0 </dev/null >>/run/rotate.log 2>&1 9>&- &
+	setsid /bin/sh /usr/local/lib/cgnat-relay/rotate wg0 </dev/null >>/run/rotate.log 2>&1 9>&- &
 	echo $! >/run/rotate.pid
 	;;
 *cgnat-relay-tls.service | daemon-reload) echo "$*" >>/run/asked ;;

@@ -5,7 +5,6 @@ systemd, apt and dpkg are stand-ins (``untouched``); files, rules and kernel set
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +14,12 @@ import pytest
 from operate import remote
 
 from ..waiting import eventually
-from . import living, untouched
+from . import killing, living, untouched
 from .conftest import Lab
 from .living import BIN, STATE, confirm, run, time_is_up, timers
 from .untouched import brought, gone, holds, lay, left
 
-# Ends the whole group of processes at the command whose number is $4, in whatever shell it runs:
-# each adds a byte.
-KILLED = f"""
-set -T
-: >{BIN}/steps
-last=$4
-trap 'printf . >>{BIN}/steps
-	read -r -d "" step <{BIN}/steps || :
-	if [ "${{#step}}" -ge "$last" ]; then kill -9 0; fi' DEBUG
-. /run/new/apply
-"""
-STEPS = range(1, 3000, int(os.environ.get("CUT_SHORT_EVERY", "11")))
+EVERY = 19
 # What is there before anything of the machine's own is changed, and a little after all is undone.
 BEGUN = (STATE,)  # and STATE.new, STATE.over
 RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
@@ -60,9 +48,7 @@ def before(lab: Lab) -> list[str]:
 def kill(lab: Lab, step: int) -> bool:
     """Whether the run had not come to its end by then."""
     lay(lab)
-    lab.net["relay"].write(f"{BIN}/killed", KILLED)
-    said = run(lab, f"setsid -w bash {BIN}/killed bring /run/new wg0 {step} || echo $?", False)
-    return said.endswith("137\n")
+    return killing.killed(lab, "/run/new/apply bring /run/new wg0", step)
 
 
 def only_begun(found: list[str]) -> bool:
@@ -77,21 +63,18 @@ def power_cut(lab: Lab) -> None:
     relay.write(f"{BIN}/timers", "")
 
 
-def cut_short(lab: Lab, before: list[str], first: int) -> Iterator[int]:
-    """Each third of the steps, from one on; nothing is there before, and all must be gone after."""
-    kills = changed = 0
-    for step in STEPS[first::3]:
+def cut_short(lab: Lab, before: list[str], turn: int) -> Iterator[int]:
+    """A third of the steps; nothing is there before, and all must be gone after."""
+    changed = 0
+
+    def cut(step: int) -> bool:
         assert left(lab, before) == []
-        if not kill(lab, step):
-            break
-        kills += 1
+        return kill(lab, step)
+
+    for step in killing.each(lab, cut, EVERY, turn, turns=3):
         changed += not only_begun(left(lab, before))
         yield step
-    else:
-        raise AssertionError("it never came to its end")
-    print(f"{kills} kills, {changed} of them left something")
     assert changed > 5, "few kills came after a change"
-    gone(lab)
 
 
 def test_the_timer_undoes_all_of_it(lab: Lab, before: list[str]) -> None:
@@ -233,7 +216,6 @@ def test_a_lock_that_was_taken_away_is_taken_anew(lab: Lab) -> None:
 
 
 def test_the_next_run_finishes_it(lab: Lab, before: list[str]) -> None:
-    for step in cut_short(lab, before, 2):
-        assert step
+    for _ in cut_short(lab, before, 2):
         brought(lab)
         gone(lab)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from ..waiting import eventually
-from . import living, rotating
+from . import killing, living, rotating
 from .conftest import Lab, make
 from .living import STATE
 from .rotating import comes_with, following, home_takes
@@ -17,8 +16,7 @@ from .test_cut_short import kill
 from .test_rotate_relay import FORWARDS, HIDDEN, begin, bring, comes, finished, planned
 from .topology import internet
 
-# Every 31st; CUT_SHORT_EVERY=1 kills at each step there is.
-STEPS = range(3, 3000, int(os.environ.get("CUT_SHORT_EVERY", "31")))
+EVERY = 101
 LOOK = """
 for dev in wg0 wg0-2; do
 	wg show $dev public-key; wg show $dev listen-port
@@ -47,21 +45,24 @@ def running(lab: Lab) -> str:
     return living.run(lab, LOOK, check=False)
 
 
-def cut_short(lab: Lab, before: str) -> None:
-    """Phase 2 by the plan of ``lab``'s keys, killed at steps; the timer takes each back."""
-    plan, changed = planned(lab), 0
-    for step in STEPS:
+def cut_short(lab: Lab, before: str) -> list[int]:
+    """Phase 2 by the plan of ``lab``'s keys, killed at steps; the timer takes each back.
+
+    At which of them the relay was between the plans.
+    """
+    plan, changed = planned(lab), list[int]()
+
+    def cut(step: int) -> bool:
         lab.net["relay"].run(f"truncate -s 0 {living.BIN}/timers")
-        if not kill(lab, plan, step):
-            break
-        changed += running(lab) != before
+        return kill(lab, plan, step)
+
+    for step in killing.each(lab, cut, every=EVERY):
+        if step and running(lab) != before:
+            changed.append(step)
         living.time_is_up(lab)
         assert running(lab) == before, f"killed at step {step}"
-    else:
-        raise AssertionError("it never came to its end")
-    assert changed, "no kill came after a change"
-    living.time_is_up(lab)
-    assert running(lab) == before
+    assert len(changed) > 2, "few kills came after a change"
+    return changed
 
 
 def test_phase_two_of_the_relays_key(lab: Lab) -> None:
@@ -79,10 +80,10 @@ def test_phase_two_of_the_relays_key(lab: Lab) -> None:
     home_takes(lab)  # what was settled is forgotten, and who came is not called
     comes(lab)
     lab.settings, lab.keys = then
-    cut_short(lab, before)
+    changed = cut_short(lab, before)
     # The next run finishes what was left, wherever that was.
-    for step in (STEPS[4], STEPS[6], STEPS[8]):
-        kill(lab, planned(lab), step)
+    for step in (changed[0], changed[-1]):
+        assert kill(lab, planned(lab), step)
         bring(lab)
         assert running(lab) == after, f"killed at step {step}"
         eventually(lambda: lab.call("udp", 82), "the home answers", within=30)

@@ -23,7 +23,9 @@ PACKAGES = f"{BIN}/packages"
 SYSTEMCTL = f"""#!/bin/sh
 ran() {{
 	case "$1 $2" in
-	"start wg-quick@wg0.service") ip link show wg0 >/dev/null 2>&1 || wg-quick up wg0 ;;
+	"start wg-quick@wg0.service")
+		ip link show wg0 >/dev/null 2>&1 || setsid -w wg-quick up wg0 9>&-
+		;;
 	"stop wg-quick@wg0.service") ! ip link show wg0 >/dev/null 2>&1 || wg-quick down wg0 ;;
 	"start cgnat-relay-firewall.service") /usr/local/lib/cgnat-relay/firewall up ;;
 	"stop cgnat-relay-firewall.service")
