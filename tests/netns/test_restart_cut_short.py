@@ -14,7 +14,7 @@ from .living import BIN, STATE, apply, bring, run, time_is_up, timers
 from .test_cut_short import kill
 from .topology import internet
 
-EVERY = 37
+EVERY = 30
 LOOK = """
 wg show wg0 public-key; wg show wg0 listen-port
 wg show wg0 dump | awk 'NR > 1 { print $1, $2, $4 }'
@@ -80,7 +80,7 @@ def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
         lab.net["relay"].run(f"truncate -s 0 {BIN}/timers")
         return kill(lab, planned(lab, mtu=1380), step)
 
-    for step in killing.each(lab, cut, every=EVERY):
+    for step in killing.each(lab, cut, EVERY, turn=0, turns=2):
         moved = running(lab) != before
         assert timers(lab) or not moved, f"changed before the timer was set, at step {step}"
         changed += moved
@@ -98,7 +98,7 @@ def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
     after = running(lab)
     apply(lab, planned(lab))
     assert running(lab) == before
-    for step in killing.each(lab, lambda at: kill(lab, other, at), every=3 * EVERY):
+    for step in killing.each(lab, lambda at: kill(lab, other, at), EVERY, turn=1, turns=2):
         apply(lab, other)
         assert running(lab) == after, f"killed at step {step}"
         assert lab.net["relay"].run(f"find {STATE} -path '*unfinished*'") == ""
