@@ -19,6 +19,7 @@ from .conftest import RELAY, Lab
 from .living import BIN, FINE
 
 PORT = 2222
+USERSPACE = ("WG_QUICK_USERSPACE_IMPLEMENTATION", "WIREGUARD_GO")
 OPERATE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "operate"]
 
 
@@ -62,13 +63,15 @@ def opened(lab: Lab, folder: Path) -> Door:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name)]
         subprocess.run(words, check=True)
     keys = {p.name: p.read_text() for p in folder.iterdir()}
+    relay = lab.net["relay"]
+    # Where the kernel has no WireGuard, wg-quick is told whom to start.
+    told = [f"{name}={value}" for name, value in relay.env.items() if name in USERSPACE]
     (folder / "config").write_text(
         f"Port {PORT}\nHostKey {folder}/host\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/user.pub /run/user.pub\n"
         "StrictModes no\nUsePAM no\nPermitRootLogin yes\n"
-        f"SetEnv PATH={BIN}:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        f"SetEnv {' '.join([f'PATH={BIN}:/usr/sbin:/usr/bin:/sbin:/bin', *told])}\n"
     )
-    relay = lab.net["relay"]
     living.stand_in(lab)
     # In the relay's own /run, where its WireGuard can be asked.
     program = sshd_program(folder)[-1]

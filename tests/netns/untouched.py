@@ -121,7 +121,7 @@ find /etc /etc/wireguard /usr/local/lib /run/cgnat-relay* /run/systemd/system \\
 	-xdev -path {BIN} -prune -o \\
 	-printf '%p %m %y %l\\n' 2>/dev/null | sort -u
 cat {PACKAGES}
-nft list ruleset
+nft -s list ruleset
 for file in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \\
 	/proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv6/conf/*/accept_ra; do
 	echo "$file $(cat $file)"
