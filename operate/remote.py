@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 STATE = "/etc/wireguard/cgnat-relay"
+BY_TUNNEL = "by-tunnel"  # said where this connection would go with the tunnel
+OPEN = 120  # seconds for a connection past it, while SSH is open to the public for that
+_FIREWALL, _ETC = "/usr/local/lib/cgnat-relay/firewall", "/etc/cgnat-relay"
+_CLOSING = "cgnat-relay-revert-ssh-"  # undo ends these timers, and confirm
 # All of standard input is here before the lock is taken, so that a connection that hangs keeps
 # nobody out. It is unpacked in memory, at one place that the next run clears, for it holds keys.
 _UNPACK = 'printf %s "$data" | base64 -d | tar -xzf - -C $new'
@@ -20,6 +24,23 @@ _BESIDE = (
     "umask 077; data=$(cat); new=$(mktemp -d) && "
     + _UNPACK
     + " && {}; code=$?; rm -rf $new; exit $code"
+)
+
+# Whether we come by the tunnel, to whichever of the relay's addresses: a device may send all its
+# traffic by it.
+_COMES_BY_TUNNEL = (
+    "ip -o route get ${{SSH_CONNECTION%% *}} 2>/dev/null |"
+    ' grep -qE " dev {wg}(-2)? "'
+)
+# Loaded alone, with what closes SSH left on the disk: whatever loads the firewall next closes it,
+# be it a reboot. The timer comes first, and waits for whoever undoes by then.
+_OPEN_SSH = (
+    f"systemd-run --quiet --collect --on-active={OPEN} --timer-property=AccuracySec=1s"
+    f' --unit="{_CLOSING}$(cat /proc/sys/kernel/random/uuid)"'
+    f' sh -c "[ ! -x {_FIREWALL} ] || flock /run/cgnat-relay.lock {_FIREWALL} up" &&'
+    f" iptables-restore --wait --noflush {_ETC}/firewall.v4 &&"
+    " if [ -e /proc/sys/net/ipv6 ]; then"
+    f" ip6tables-restore --wait --noflush {_ETC}/firewall.v6; fi"
 )
 
 
@@ -41,8 +62,23 @@ def confirm(interface: str) -> str:
 
 
 def undo(interface: str) -> str:
-    """Take all of the relay away, by the scripts of a bundle; says what stays."""
-    return _ALONE.format(f"sh $new/undo all {interface}")
+    """Take all of the relay away, by the scripts of a bundle; says what stays.
+
+    Not by the tunnel, which goes with it: then SSH is opened to the public for a while, and that is
+    all. What closes SSH goes first, or a run that is cut short might leave no way in at all.
+    """
+    asked = _COMES_BY_TUNNEL.format(wg=interface)
+    gone = f"rm -f {_ETC}/ssh-closed; sh $new/undo all {interface}"
+    opened = f"{_OPEN_SSH} && echo {BY_TUNNEL}"
+    return _ALONE.format(f"if [ -d {STATE} ] && {{ {asked}; }}; then {opened}; else {gone}; fi")
+
+
+def close() -> str:
+    """Close SSH again where it was opened for a while."""
+    return (
+        f"systemctl stop '{_CLOSING}*.timer' || :;"
+        f" [ ! -x {_FIREWALL} ] || flock /run/cgnat-relay.lock {_FIREWALL} up"
+    )
 
 
 def look(interface: str) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from . import doctor, remote, ssh
 from .errors import OperateError
 from .held import held
-from .request import Request
+from .request import Host, Request
 
 INSIDE = "is this computer one of the relay's devices, with its tunnel up?"
 CALLERS = 32  # at once: what is asked over UDP is forgotten by the relay after 30 s
 CONFIRM = 45  # seconds for a new connection; the machine takes the change back after 60
+PAST = 20  # seconds for a connection past the tunnel, once SSH is open to the public
 FORGET = "CGNAT_RELAY_FORGET"
 TAKE_OVER = "CGNAT_RELAY_TAKE_OVER"
 
@@ -107,11 +108,46 @@ def undo(request: Request, say: Say) -> None:
     try:
         said = ssh.patiently(host, remote.undo(request.interface), request.bundle)
     except ssh.LostError as lost:
+        inside = f"; {INSIDE}" if host.inside_first else ""
         raise OperateError(
-            f"{lost}; if it is gone for good, {FORGET}={host.address} before the command forgets it"
+            f"{lost}{inside}; if it is gone for good, {FORGET}={host.address} before the command"
+            " forgets it"
         ) from None
+    if said.strip() == remote.BY_TUNNEL:
+        said = _past_the_tunnel(request)
     for line in _lines(said):
         say(line)
+
+
+def _past_the_tunnel(request: Request) -> str:
+    """Undo over a connection that outlives the tunnel. The machine lets us in by one for a while.
+
+    Where none can be made nothing is changed: it would end with no way in at all.
+    """
+    public = replace(request.host, inside=None)
+    try:
+        ssh.patiently(public, ":", "", PAST)
+    except OperateError as error:
+        why = f"the tunnel goes with the relay, so it is left by another way, and {error}"
+        raise _unchanged(request.host, why) from None
+    said = ssh.patiently(public, remote.undo(request.interface), request.bundle)
+    if said.strip() == remote.BY_TUNNEL:
+        opened = "take ssh.tunnelOnly out and run pulumi up, " if public.inside_first else ""
+        raise _unchanged(
+            request.host,
+            f"from here {public.address} is reached by its own tunnel, which is to be taken away;"
+            f" {opened}take that tunnel down here, then destroy",
+        )
+    return said
+
+
+def _unchanged(host: Host, why: str) -> OperateError:
+    """The reason, once SSH is as it was; if it cannot be asked the machine sees to that itself."""
+    try:
+        ssh.patiently(host.by_tunnel() or host, remote.close(), "")
+    except OperateError:
+        why = f"SSH is as it was within {remote.OPEN} s; {why}"
+    return OperateError(f"nothing was changed: {why}")
 
 
 def diagnose(request: Request, say: Say) -> int:
