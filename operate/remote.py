@@ -29,8 +29,7 @@ _BESIDE = (
 # Whether we come by the tunnel, to whichever of the relay's addresses: a device may send all its
 # traffic by it.
 _COMES_BY_TUNNEL = (
-    "ip -o route get ${{SSH_CONNECTION%% *}} 2>/dev/null |"
-    ' grep -qE " dev {wg}(-2)? "'
+    'ip -o route get ${{SSH_CONNECTION%% *}} 2>/dev/null | grep -qE " dev {wg}(-2)? "'
 )
 # Loaded alone, with what closes SSH left on the disk: whatever loads the firewall next closes it,
 # be it a reboot. The timer comes first, and waits for whoever undoes by then.
