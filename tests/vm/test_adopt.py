@@ -103,7 +103,13 @@ def test_a_first_change_that_fails_while_packages_come_leaves_nothing(
     bare.run(MEND)
     assert "exit status 0" not in said
     assert "Traceback" not in said
-    eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=BOOT)
+    runs = "ps -eo etime,args | grep -E '[a]pply|[u]ndo|[a]pt|[d]pkg'"
+    there = f"ls -l {state} {state}/* 2>&1; {runs}"
+    try:
+        eventually(lambda: bare.well(f"[ ! -e {state} ]"), "all is undone", within=2 * BOOT)
+    except AssertionError as error:
+        log = "journalctl -q --no-pager -n 40 -u 'cgnat-relay-*'; systemctl list-timers --no-pager"
+        raise AssertionError(f"{error}\n{bare.run(f'{there}; {log}')}\n{said}") from error
     bare.same(before)
 
 
