@@ -16,7 +16,7 @@ import pytest
 from components.carrier import bundle
 from components.machine import inside
 from components.model import Site
-from components.plan import relay_plan
+from components.plan import STATIC, relay_plan
 from operate import remote
 
 from . import living, untouched
@@ -48,11 +48,11 @@ def entry(door: Door, only: bool = True) -> dict[str, Any]:
     return inside(replace(door.lab.settings, ssh_by_tunnel=only))
 
 
-def planned(lab: Lab, only: bool = True, guarded: bool = True) -> str:
+def planned(lab: Lab, only: bool = True, guarded: bool = True, **scripts: str) -> str:
     """The bundle of an adopted machine's whole plan."""
     site = Site(adopted=True, guarded=guarded, ssh_port=PORT)
     settings = replace(lab.settings, site=site, ssh_by_tunnel=only)
-    return bundle(relay_plan(settings, lab.keys), replaced={"check": FINE})
+    return bundle(relay_plan(settings, lab.keys), replaced={"check": FINE} | scripts)
 
 
 def brought(door: Door, at: str = "client", only: bool = True, **how: Any) -> None:
@@ -123,6 +123,24 @@ def test_one_that_ends_in_between_is_closed_again(door: Door) -> None:
     living.time_is_up(lab)
     assert not reaches(door, "client", lab.address)
     assert reaches(door, "laptop", TUNNEL)
+
+
+def test_one_that_is_cut_short_once_the_tunnel_is_gone_has_a_way_in(door: Door) -> None:
+    """Whatever loads the firewall then, a timer or a boot: nothing may close SSH any more."""
+    before = holds(door.lab)
+    lab = closed(door)
+    undo = (STATIC / "undo").read_text()
+    cut = undo.replace("\tsystemctl -q disable $now cgnat-relay-firewall.service", "\texit 1", 1)
+    assert cut != undo
+    done = door.operate("undo", planned(lab, undo=cut), "laptop", **entry(door))
+    assert done.returncode == 1
+    assert lab.net["relay"].run("ip link show wg0", check=False) == ""
+    living.time_is_up(lab)
+    lab.net["relay"].run("/usr/local/lib/cgnat-relay/firewall up")
+    assert reaches(door, "client", lab.address)
+    done = destroyed(door)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert left(lab, before) == []
 
 
 @pytest.mark.parametrize("only", [True, False], ids=["closed", "open"])
