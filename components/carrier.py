@@ -21,7 +21,9 @@ SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
     *("undo", "whose"),
 )
-SURVEY = ("preflight", "answers", "claimed", "foreign", "heard", "overruled", "setup")
+SURVEY = (
+    *("preflight", "answers", "claimed", "foreign", "heard", "overlaps", "overruled", "setup"),
+)
 PROJECT = Path(__file__).resolve().parents[1]
 
 
