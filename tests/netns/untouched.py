@@ -105,7 +105,7 @@ purge)
 	done | sort -u >{BIN}/goes
 	cat {BIN}/goes
 	if [ -n "$dry" ]; then exit; fi
-	awk 'NR == FNR {{ goes[$2]; next }} !($1 in goes)' {BIN}/goes {PACKAGES} >{BIN}/rest
+	awk 'FILENAME == ARGV[1] {{ goes[$2]; next }} !($1 in goes)' {BIN}/goes {PACKAGES} >{BIN}/rest
 	cat {BIN}/rest >{PACKAGES}
 	;;
 esac
