@@ -72,7 +72,7 @@ matrix: test-deps engine image ## take out each rule, kill at each step; neighbo
 		tests/netns/test_undo_cut_short.py
 	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_kernel.py tests/vm/test_adopt.py \
 		tests/vm/test_acceptance.py tests/vm/test_neighbours.py tests/vm/test_faults.py \
-		tests/vm/test_distributions.py
+		tests/vm/test_distributions.py tests/vm/test_tunnel_only.py
 
 lint: .venv/dev ## Ruff and strict types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -8,7 +8,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # The files of the layer vm that boot machines of their own; the others share conftest's stack.
-OWN_MACHINES = ("adopt", "distributions", "faults", "kernel", "neighbours", "rotate", "snapshot")
+OWN_MACHINES = (
+    *("adopt", "distributions", "faults", "kernel", "neighbours", "rotate", "snapshot"),
+    "tunnel_only",
+)
 
 
 class Groups(LoadScopeScheduling):

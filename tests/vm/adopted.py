@@ -131,9 +131,10 @@ class Adopted:
         forwards: list[str] | None = None,
         homes: list[Any] | None = None,
         tunnel: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
         **vps: Any,
     ) -> None:
-        """Write the stack's config."""
+        """Write the stack's config; ``more`` are other keys of it."""
         given = {
             "kind": "adopt",
             "host": self.reach,
@@ -144,8 +145,8 @@ class Adopted:
         password = vps.pop("password", PASSWORD)
         given = {key: value for key, value in (given | vps).items() if value is not None}
         one = [{"name": "home", "forwards": FORWARDS if forwards is None else forwards}]
-        more = {"tunnel": tunnel} if tunnel else {}
-        self.stack.configure(vps=given, homes=homes or one, **more)
+        whole = {"tunnel": tunnel} if tunnel else {}
+        self.stack.configure(vps=given, homes=homes or one, **whole, **(more or {}))
         if self.user == USER:
             self.stack.secret("vps.password", password)
 
