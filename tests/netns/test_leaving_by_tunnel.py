@@ -113,9 +113,9 @@ def test_who_has_no_other_way_in_changes_nothing(door: Door) -> None:
 
 
 def test_one_that_ends_in_between_is_closed_again(door: Door) -> None:
-    """As where ``pulumi`` is ended once SSH has been opened; here by a user who has sudo."""
+    """As where ``pulumi`` is ended once SSH has been opened."""
     lab = closed(door)
-    came = f"unset SSH_CONNECTION; set -- '{lab.inner('laptop')[0]} 40000 {TUNNEL} {PORT}'; "
+    came = f"SSH_CONNECTION='{lab.inner('laptop')[0]} 40000 {TUNNEL} {PORT}'; "
     said = living.run(lab, came + remote.undo("wg0"), stdin=planned(lab))
     assert said.split() == [remote.BY_TUNNEL]
     assert reaches(door, "client", lab.address)

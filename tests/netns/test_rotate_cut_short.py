@@ -16,7 +16,7 @@ from .test_cut_short import kill
 from .test_rotate_relay import FORWARDS, HIDDEN, begin, bring, comes, finished, planned
 from .topology import internet
 
-EVERY = 101
+EVERY = 71
 LOOK = """
 for dev in wg0 wg0-2; do
 	wg show $dev public-key; wg show $dev listen-port

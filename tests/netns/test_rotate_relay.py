@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from components.carrier import SURVEY
 from components.keys import wireguard_key
 from components.plan import STATIC, HostPlan
 
@@ -165,12 +166,13 @@ def test_what_adopts_a_machine_knows_both_interfaces_for_ours(lab: Lab) -> None:
     terms = ["interface wg0", "network 172.16.0.0/24", "udp 51822", "udp 51820", "ours"]
     relay.run("mkdir /run/looked")
     relay.write("/run/looked/terms", "".join(f"{term}\n" for term in terms))
-    text = (STATIC / "preflight").read_text()
-    said = relay.run(["sh", "-c", text, "preflight", "/run/looked"], check=False)
+    for name in SURVEY:
+        relay.write(f"/run/looked/{name}", (STATIC / name).read_text())
+    said = relay.run("sh /run/looked/preflight /run/looked", check=False)
     assert "UDP port" not in said, said
     assert "wg0" not in said, said
     relay.write("/run/looked/terms", "".join(f"{term}\n" for term in terms[:-1]))
-    said = relay.run(["sh", "-c", text, "preflight", "/run/looked"], check=False)
+    said = relay.run("sh /run/looked/preflight /run/looked", check=False)
     assert "UDP port 51822 is taken" in said, "the off-case"
     assert "is in use on wg0-2" in said
 
