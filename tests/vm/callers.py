@@ -6,6 +6,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 
 from ..relay_stack import Stack
 from ..waiting import eventually
@@ -24,8 +25,11 @@ def reach(stack: Stack, port: int, protocol: str = "tcp") -> tuple[str, int]:
 def page(stack: Stack, port: int, patience: float = 10) -> str:
     """The page behind a forwarded TCP port; OSError where nothing answers."""
     host, number = reach(stack, port)
-    with urllib.request.urlopen(f"http://{host}:{number}/", timeout=patience) as answer:
-        return str(answer.read().decode().strip())
+    try:
+        with urllib.request.urlopen(f"http://{host}:{number}/", timeout=patience) as answer:
+            return str(answer.read().decode().strip())
+    except HTTPException as error:  # half an answer, of a machine that goes down
+        raise OSError(repr(error)) from None
 
 
 def datagram(stack: Stack, port: int) -> str:
