@@ -21,9 +21,7 @@ SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
     *("undo", "whose"),
 )
-SURVEY = (
-    *("preflight", "answers", "claimed", "foreign", "heard", "overlaps", "overruled", "setup"),
-)
+SURVEY = ("answers", "claimed", "foreign", "heard", "overlaps", "overruled", "preflight", "setup")
 PROJECT = Path(__file__).resolve().parents[1]
 
 

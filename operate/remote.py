@@ -31,12 +31,13 @@ _BESIDE = (
 _COMES_BY_TUNNEL = (
     'ip -o route get ${{SSH_CONNECTION%% *}} 2>/dev/null | grep -qE " dev {wg}(-2)? "'
 )
+_SHUT = f"[ ! -x {_FIREWALL} ] || flock /run/cgnat-relay.lock {_FIREWALL} up"
 # Loaded alone, with what closes SSH left on the disk: whatever loads the firewall next closes it,
 # be it a reboot. The timer comes first, and waits for whoever undoes by then.
 _OPEN_SSH = (
     f"systemd-run --quiet --collect --on-active={OPEN} --timer-property=AccuracySec=1s"
     f' --unit="{_CLOSING}$(cat /proc/sys/kernel/random/uuid)"'
-    f' sh -c "[ ! -x {_FIREWALL} ] || flock /run/cgnat-relay.lock {_FIREWALL} up" &&'
+    f' sh -c "{_SHUT}" &&'
     f" iptables-restore --wait --noflush {_ETC}/firewall.v4 &&"
     " if [ -e /proc/sys/net/ipv6 ]; then"
     f" ip6tables-restore --wait --noflush {_ETC}/firewall.v6; fi"
@@ -74,10 +75,7 @@ def undo(interface: str) -> str:
 
 def close() -> str:
     """Close SSH again where it was opened for a while."""
-    return (
-        f"systemctl stop '{_CLOSING}*.timer' || :;"
-        f" [ ! -x {_FIREWALL} ] || flock /run/cgnat-relay.lock {_FIREWALL} up"
-    )
+    return f"systemctl stop '{_CLOSING}*.timer' || :; {_SHUT}"
 
 
 def look(interface: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.carrier import bundle, request
+from components.carrier import bundle, looking, request
 from components.plan import HostPlan
 
 from ..relay_stack import ROOT
@@ -51,6 +52,10 @@ class Door:
         return subprocess.run(
             words, input=asked, capture_output=True, text=True, timeout=120, check=False
         )
+
+    def look(self, **other: Any) -> dict[str, Any]:
+        """What the machine is like, as ``operate`` says it."""
+        return dict(json.loads(self.operate("look", looking(), **other).stdout))
 
     def connections(self) -> int:
         """How often somebody was let in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +9,9 @@ from typing import Any
 
 import pytest
 
-from components.carrier import bundle, looking
-
 from ..waiting import eventually
-from . import living
 from .conftest import make
-from .door import Door, opened
-from .living import FINE
+from .door import Door, carried, opened, plan
 from .topology import internet
 
 
@@ -28,13 +23,8 @@ def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         yield opened(lab, tmp_path_factory.mktemp("door"))
 
 
-def looked(door: Door, **other: Any) -> dict[str, Any]:
-    return dict(json.loads(door.operate("look", looking(), **other).stdout))
-
-
 def brought(door: Door, **other: Any) -> subprocess.CompletedProcess[str]:
-    wanted = living.plan(door.lab, [{"name": "home", "forwards": ["99:8081/tcp"]}])
-    return door.operate("bring", bundle(wanted, ["home home"], replaced={"check": FINE}), **other)
+    return door.operate("bring", carried(plan(door.lab, "99:8081/tcp")), **other)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +46,7 @@ def test_who_is_not_let_in_is_told_why(door: Door, other: dict[str, Any], said: 
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert door.connections() == before
-    assert not looked(door, **given)["reached"]
+    assert not door.look(**given)["reached"]
 
 
 def test_who_is_not_root_needs_sudo(door: Door) -> None:
@@ -78,12 +68,12 @@ def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path, name: str) -> No
     file = tmp_path / name
     file.touch(mode=0o600)
     file.write_text(door.keys["user"])
-    assert looked(door, key=None, keyFile=str(file))["reached"]
+    assert door.look(key=None, keyFile=str(file))["reached"]
     file.write_text(door.keys["other"])
-    assert not looked(door, key=None, keyFile=str(file))["reached"]
+    assert not door.look(key=None, keyFile=str(file))["reached"]
     file.write_text(door.keys["user"])
     file.chmod(0o644)
-    assert "chmod 600 that file" in looked(door, key=None, keyFile=str(file))["why"]
+    assert "chmod 600 that file" in door.look(key=None, keyFile=str(file))["why"]
 
 
 def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +83,15 @@ def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.Mon
     try:
         eventually(lambda: Path(socket).exists(), "the agent")
         monkeypatch.setenv("SSH_AUTH_SOCK", socket)
-        assert "or it holds none" in looked(door, key=None)["why"], "the off-case: it holds no key"
+        assert "or it holds none" in door.look(key=None)["why"], "the off-case: it holds no key"
         subprocess.run(["ssh-add", "-q", "-"], input=door.keys["user"], text=True, check=True)
-        assert looked(door, key=None)["reached"]
+        assert door.look(key=None)["reached"]
         subprocess.run(["ssh-add", "-q", "-D"], check=True, stderr=subprocess.DEVNULL)
         for other in range(7):  # more than MaxAuthTries of sshd_config(5)
             words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{tmp_path}/{other}"]
             subprocess.run(words, check=True)
             subprocess.run(["ssh-add", "-q", f"{tmp_path}/{other}"], check=True)
-        found = looked(door, key=None)
+        found = door.look(key=None)
         assert "name that in vps.key" in found["why"]
         assert not found["away"]
     finally:

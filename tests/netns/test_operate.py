@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -58,27 +57,23 @@ def test_who_would_be_locked_out_is_let_back_in(door: Door) -> None:
     assert done.returncode == 1
     assert "no new connection could be made" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not looked(door)["reached"], "the off-case: it was locked out indeed"
+    assert not door.look()["reached"], "the off-case: it was locked out indeed"
     living.time_is_up(door.lab)
-    assert looked(door)["is"] == "here"
+    assert door.look()["is"] == "here"
     assert door.lab.call("tcp", 91) == "203.0.113.9"
-
-
-def looked(door: Door, **other: Any) -> dict[str, Any]:
-    return dict(json.loads(door.operate("look", looking(), **other).stdout))
 
 
 def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     good = plan(door.lab, "91:8081/tcp")
     assert door.operate("bring", carried(good)).returncode == 0
-    assert looked(door)["changed"] == []
-    assert looked(door)["summary"] == ["home home"]
+    assert door.look()["changed"] == []
+    assert door.look()["summary"] == ["home home"]
     door.lab.net["relay"].run("nft flush map ip cgnat-relay ports")
-    assert looked(door)["changed"] == ["rules ip-table-cgnat-relay"]
+    assert door.look()["changed"] == ["rules ip-table-cgnat-relay"]
     assert "brought rules" in door.operate("bring", carried(good)).stderr
-    assert looked(door)["changed"] == []
+    assert door.look()["changed"] == []
     door.lab.net["relay"].run("chmod 644 /etc/wireguard/wg0.peers")
-    assert looked(door)["changed"] == ["peers /etc/wireguard/wg0.peers"]
+    assert door.look()["changed"] == ["peers /etc/wireguard/wg0.peers"]
     assert "brought peers" in door.operate("bring", carried(good)).stderr
 
 
@@ -122,7 +117,7 @@ def test_other_words_of_a_newer_program_are_no_drift(door: Door) -> None:
     newer = carried(good, state="echo tunnel said otherwise")
     done = door.operate("bring", newer)
     assert "nothing was changed" in done.stderr
-    assert looked(door)["changed"] == []
+    assert door.look()["changed"] == []
     assert "nothing was changed" in door.operate("bring", carried(good)).stderr
 
 
@@ -183,7 +178,7 @@ def test_a_cut_connection_leaves_the_old_plan_or_the_new(door: Door) -> None:
 
     def taken_back() -> bool:
         living.time_is_up(door.lab)
-        found = looked(door)
+        found = door.look()
         return found["is"] == "here" and not found["changed"]
 
     eventually(taken_back, "the plan before", within=60)

@@ -5,16 +5,13 @@ systemd, apt and dpkg are stand-ins (``untouched``).
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from components.carrier import bundle, looking
+from components.carrier import bundle
 from components.keys import RelayKeys, wireguard_key
 from components.model import Site
 from components.plan import relay_plan
@@ -24,11 +21,10 @@ from ..unit import samples
 from . import living, untouched
 from .conftest import RELAY, Lab, make
 from .door import PORT, Door, opened
-from .living import BIN, FINE, STATE, UNPACK
+from .living import FINE, STATE, UNPACK
 from .topology import internet
 
 ANOTHERS = "the relay on this machine is another stack's, and nothing was "
-USERSPACE = ("WG_QUICK_USERSPACE_IMPLEMENTATION", "WIREGUARD_GO")
 CLIENT = "203.0.113.9"
 
 
@@ -41,12 +37,6 @@ def door(wg_env: dict[str, str], tmp_path: Path) -> Iterator[Door]:
         lab.serve("home", 8080)
         made = opened(lab, tmp_path)
         untouched.stand_in(lab)
-        # sshd hands none of its environment on, and the daemon must not hold the lock.
-        given = " ".join(f"{name}={wg_env[name]}" for name in USERSPACE if name in wg_env)
-        net["relay"].write(
-            f"{BIN}/wg-quick", f'#!/bin/sh\n{given} exec /usr/bin/wg-quick "$@" 9>&-\n'
-        )
-        net["relay"].run(f"chmod 755 {BIN}/wg-quick")
         yield made
 
 
@@ -85,15 +75,10 @@ def refused(door: Door, keys: RelayKeys, *verbs: str) -> bool:
 
 
 def held(lab: Lab) -> list[str]:
-    """All that the machine has, less what counts and the lock, and a digest of what is ours."""
+    """All that the machine has, less the lock, and a digest of what is ours."""
     digests = f"sha256sum /etc/wireguard/wg0.* {STATE}/* 2>/dev/null"
     found = untouched.holds(lab) + living.run(lab, digests, check=False).splitlines()
-    counts = re.compile(r"counter packets \d+ bytes \d+")
-    return [counts.sub("counter", line) for line in found if "/run/cgnat-relay" not in line]
-
-
-def looked(door: Door) -> dict[str, Any]:
-    return dict(json.loads(door.operate("look", looking()).stdout))
+    return [line for line in found if "/run/cgnat-relay" not in line]
 
 
 def unconfirmed(lab: Lab, keys: RelayKeys, word: str = "") -> str:
@@ -109,10 +94,10 @@ def test_a_second_stack_changes_nothing_and_undoes_nothing(door: Door) -> None:
     before = untouched.holds(lab)
     brought(door, mine)
     lab.home_up()
-    assert looked(door)["owner"] == mine.identity
+    assert door.look()["owner"] == mine.identity
     assert refused(door, other)
     assert lab.call("tcp", 80) == CLIENT
-    assert looked(door)["changed"] == []
+    assert door.look()["changed"] == []
     assert "nothing was changed" in brought(door, mine)
     assert door.operate("undo", carried(lab, mine)).returncode == 0
     assert [x for x in untouched.left(lab, before) if "/run/cgnat-relay" not in x] == []
@@ -123,7 +108,7 @@ def test_a_stack_is_known_whatever_key_its_relay_has_now(door: Door) -> None:
     brought(door, mine)
     rotated = replace(mine, wireguard=wireguard_key(samples.seed()))
     assert "brought tunnel" in brought(door, rotated)
-    assert looked(door)["owner"] == mine.identity
+    assert door.look()["owner"] == mine.identity
     assert refused(door, another(lab), "bring")
 
 
@@ -134,7 +119,7 @@ def test_one_that_is_named_is_taken_over(door: Door, monkeypatch: pytest.MonkeyP
     assert refused(door, other)
     monkeypatch.setenv(verbs.TAKE_OVER, RELAY)
     assert f"{RELAY}: the relay of another stack is taken over: its homes" in brought(door, other)
-    assert looked(door)["owner"] == other.identity
+    assert door.look()["owner"] == other.identity
     assert "taken over" not in brought(door, other), "it is its own now"
     assert refused(door, mine, "undo")
     monkeypatch.delenv(verbs.TAKE_OVER)
@@ -153,17 +138,17 @@ def test_who_took_over_and_was_not_confirmed_leaves_the_owner_before(door: Door,
     for half_settled in (False, True):
         token = unconfirmed(lab, other, "take-over")
         assert lab.net["relay"].run("wg show wg0 public-key").strip() == other.wireguard.public
-        assert looked(door)["owner"] == mine.identity
+        assert door.look()["owner"] == mine.identity
         if half_settled:
             living.run(lab, f"cp {STATE}/unfinished/next/owner {STATE}/owner")
-            assert looked(door)["owner"] == other.identity, "the off-case"
+            assert door.look()["owner"] == other.identity, "the off-case"
         if end == "boot":
             living.run(lab, f"sh {STATE}/unfinished/tools/apply recover wg0")
         living.time_is_up(lab)
         with pytest.raises(AssertionError, match="not confirmed in time"):
             living.confirm(lab, token)
-        assert looked(door)["owner"] == mine.identity
-        assert looked(door)["is"] == "here"
+        assert door.look()["owner"] == mine.identity
+        assert door.look()["is"] == "here"
         assert refused(door, other)
         # A boot would load what was put back.
         lab.net["relay"].run("wg-quick down wg0")
@@ -174,24 +159,24 @@ def test_who_took_over_and_was_not_confirmed_leaves_the_owner_before(door: Door,
 def test_what_a_version_before_brought_goes_to_who_comes_first(door: Door) -> None:
     lab, mine, other = door.lab, door.lab.keys, another(door.lab)
     brought(door, mine, owner=False)
-    assert looked(door)["owner"] == ""
+    assert door.look()["owner"] == ""
     assert "nothing was changed" in brought(door, mine)
-    assert looked(door)["owner"] == mine.identity
+    assert door.look()["owner"] == mine.identity
     assert refused(door, other)
     # Of that version's own request to undo nothing tells whose it is.
     assert door.operate("undo", carried(lab, mine, owner=False)).returncode == 0
-    assert looked(door)["is"] == "new"
+    assert door.look()["is"] == "new"
 
 
 def test_a_first_change_is_its_stacks_before_it_is_confirmed(door: Door) -> None:
     lab, mine, other = door.lab, door.lab.keys, another(door.lab)
     before = untouched.holds(lab)
     token = unconfirmed(lab, mine)
-    assert looked(door)["owner"] == mine.identity
+    assert door.look()["owner"] == mine.identity
     assert refused(door, other)
     living.time_is_up(lab)
     assert [x for x in untouched.left(lab, before) if "/run/cgnat-relay" not in x] == []
     with pytest.raises(AssertionError, match="not confirmed in time"):
         living.confirm(lab, token)
     brought(door, other)
-    assert looked(door)["owner"] == other.identity
+    assert door.look()["owner"] == other.identity
