@@ -27,13 +27,15 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"  # another at each boot
 class Stack:
     """A stack named ``name`` whose state, config and plugins are in ``folder``.
 
-    So are its VMs, unless they are in the ``machines`` of another.
+    So are its VMs, unless they are in the ``machines`` of another. ``within`` are the words before
+    an update's, for an engine that runs elsewhere than here.
     """
 
     folder: Path
     name: str = "test"
     program: Path = ROOT
     machines: Path | None = None
+    within: Sequence[str] = ()
     env: dict[str, str] = field(init=False)
     said: list[str] = field(default_factory=list)
     _outputs: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -87,7 +89,7 @@ class Stack:
         """How the engine is run: its output is one stream, and it is asked nothing."""
         stack = ["--stack", self.name, "--color=never", *self._config_file()]
         return {
-            "args": ["pulumi", *words, *stack],
+            "args": [*self.within, "pulumi", *words, *stack],
             "cwd": self.program,
             "env": self.env,
             "stdin": subprocess.DEVNULL,

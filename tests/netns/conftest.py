@@ -141,7 +141,7 @@ class Lab:
         rules = home_rules(config, self.uplink)
         if rules is not None:
             home.write(f"/etc/wireguard/{wg}.rules", rules)
-        self._dial(host, wg)
+        self.dial(host, wg)
 
     def device_up(self, name: str, host: str = "phone", wg: str = "wg0") -> None:
         """Device ``name`` of the config, on a host."""
@@ -150,9 +150,10 @@ class Lab:
             device, self.settings.tunnel, self.keys.peers[name].newest, self.uplink
         )
         self.net[host].write(f"/etc/wireguard/{wg}.conf", text)
-        self._dial(host, wg)
+        self.dial(host, wg)
 
-    def _dial(self, name: str, wg: str) -> None:
+    def dial(self, name: str, wg: str) -> None:
+        """Bring a tunnel up that is on a host's disk, and wait until the relay has answered."""
         host = self.net[name]
         host.run(f"wg-quick up {wg}")
         eventually(

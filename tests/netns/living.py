@@ -201,7 +201,7 @@ def ended(process: subprocess.Popen[str]) -> str:
     """End a caller; what it says."""
     process.terminate()
     said, error = process.communicate(timeout=60)
-    assert not error
+    assert not error, error
     return said
 
 

@@ -55,7 +55,7 @@ start)
 	;;
 stop) case $1 in *.timer) : >{BIN}/timers ;; *) ran stop "$1" ;; esac ;;
 is-active) grep -qsxF "$1" {BIN}/active ;;
-is-enabled) exit 3 ;;
+is-enabled) [ -L "{WANTS}/$1" ] ;;
 esac
 """
 # PACKAGES has a line for each that is installed, NAME NEEDS...
