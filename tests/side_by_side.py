@@ -9,8 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # The files of the layer vm that boot machines of their own; the others share conftest's stack.
 OWN_MACHINES = (
-    *("adopt", "distributions", "faults", "kernel", "neighbours", "rotate", "snapshot"),
-    "tunnel_only",
+    *("adopt", "distributions", "faults", "kernel", "neighbours", "snapshot", "tunnel_only"),
 )
 
 

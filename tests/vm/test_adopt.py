@@ -280,6 +280,7 @@ def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
     assert ours.answers(8443)
 
 
+@MATRIX
 def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
     """Under systemd; the last change is left between its phases, for the machine to be left in."""
     first = {"next": {"key": 2, "port": 51822}}
@@ -367,6 +368,7 @@ def test_what_others_have_stays_and_runs_on(shared: tuple[Adopted, list[str]]) -
     assert machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1") == since
 
 
+@MATRIX
 def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str]]) -> None:
     machine = shared[0]
     machine.configure()
