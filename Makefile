@@ -94,13 +94,13 @@ bench-scale: test-deps engine image ## measure many forwards and peers: packets,
 	@mkdir -p docs/bench
 	@$(AS_ROOT) $(PY) -m bench.scale --json docs/bench/scale.json
 	@$(AS_ROOT) $(PY) -m bench.scale --vm --json docs/bench/scale-vm.json
-	@$(PY) -m bench.growth --json docs/bench/growth.json
+	@$(AS_ROOT) $(PY) -m bench.growth --json docs/bench/growth.json
 	@$(PY) -m bench.scale_page
 
 bench-changes: test-deps engine image ## measure one port more, to its first packet, over a link of 50 ms
 	@mkdir -p docs/bench
-	@$(PY) -m bench.changes --json docs/bench/changes.json
-	@$(AS_ROOT) $(PY) -m bench.bring --json docs/bench/bring.json
+	@$(AS_ROOT) $(PY) -m bench.changes --json docs/bench/changes.json
+	@$(PY) -m bench.changes --vm --pairs 5 --json docs/bench/changes-vm.json
 	@$(PY) -m bench.scale_page
 
 bench-timeline: test-deps engine image ## measure and draw where the time from power-on goes

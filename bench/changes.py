@@ -1,11 +1,11 @@
-"""What a change costs on a relay that runs, over a link of 50 ms.
+"""What a change costs on a relay that runs, over a line of 50 ms.
 
-    python3 -m bench.changes [--pairs N] [--json FILE]
+    python3 -m bench.changes [--vm] [--pairs N] [--json FILE]
 
-A machine is adopted, a home joins, and the link gets 50 ms of round trip (netem, in the machine).
-A relay of one forward and one of 1,000 forwards and 250 peers each have, N times in turn, an ``up``
-without a change, a port added, and that port taken away. Of each: seconds from the start of
-``pulumi up`` to the first answer through the new port and to its end, and how often SSH let us in.
+A machine (``bench/machines.py``) is adopted, and a home joins. A relay of one forward and one of
+1,000 forwards and 250 peers each have, N times in turn, an ``up`` without a change, a port added,
+and that port taken away. Of each: seconds from the start of ``pulumi up`` to the first answer
+through the new port and to its end, and how often SSH let us in.
 """
 
 from __future__ import annotations
@@ -15,36 +15,22 @@ import json
 import re
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.vm.adopted import Adopted, fresh
-
 from .dataplane import machine as this_machine
+from .machines import ADDED, PORT, ROUND_TRIP, Machine, configure, in_a_vm, in_namespaces
 from .origins import load, loads
 from .ratio import Ratio, ratio
 from .sizes import LARGEST, SMALLEST, Size
 
-ROUND_TRIP = 50  # ms
-FIRST, ADDED, PORT = "80:8080", "8443:8080", 8443
-DELAY = (
-    "tc qdisc replace dev $(ip -o route show default | awk '{ print $5; exit }')"
-    f" root netem delay {ROUND_TRIP}ms"
-)
-LETS_IN = "journalctl -q -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey' || :"
 Rows = Sequence[dict[str, dict[str, float]]]  # an act, and its numbers
 Labels = Mapping[str, Callable[[Rows], list[float]]]
 Act = Callable[[], dict[str, float]]
 BROUGHT = re.compile(r"brought .* in ([0-9.]+) s")
-
-
-def configure(machine: Adopted, size: Size, *more: str) -> None:
-    """That size, and so many forwards more of the home that is connected."""
-    machine.configure(**size.config(first=FIRST, more=more))
 
 
 def answered(asks: Callable[[], object], act: Callable[[], str]) -> tuple[float, str]:
@@ -97,21 +83,11 @@ def told(
     return {**row, "logins": logins() - before}
 
 
-def logins(machine: Adopted) -> int:
-    """How often SSH has let somebody in."""
-    return int(machine.run(LETS_IN))
-
-
-def series(pairs: int, idle: Act, added: Act, removed: Act) -> list[dict[str, dict[str, float]]]:
+def ups(machine: Machine, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
     """N times: no change, a port in, and out again."""
-    return [{"no change": idle(), "added": added(), "removed": removed()} for _ in range(pairs)]
-
-
-def ups(machine: Adopted, size: Size, pairs: int) -> list[dict[str, dict[str, float]]]:
-    """The same by ``up``."""
 
     def up(asks: Callable[[], object] | None = None) -> dict[str, float]:
-        return told(machine.up, lambda: logins(machine), asks)
+        return told(machine.up, machine.logins, asks)
 
     def added() -> dict[str, float]:
         configure(machine, size, ADDED)
@@ -121,28 +97,23 @@ def ups(machine: Adopted, size: Size, pairs: int) -> list[dict[str, dict[str, fl
         configure(machine, size)
         return up()
 
-    return series(pairs, up, added, removed)
+    return [{"no change": up(), "added": added(), "removed": removed()} for _ in range(pairs)]
 
 
-def measure(pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
+def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
     """Each size on one machine, from the smallest on."""
     found: dict[str, Any] = {"machine": this_machine(), "round trip ms": ROUND_TRIP, "sizes": {}}
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
-        fresh(Path(name)) as machine,
-    ):
-        before = load()
-        configure(machine, sizes[0])
+    before = load()
+    configure(machine, sizes[0])
+    machine.up()
+    machine.house()
+    for size in sizes:
+        configure(machine, size)
         machine.up()
-        machine.house()
-        machine.run(DELAY)
-        for size in sizes:
-            configure(machine, size)
-            machine.up()
-            found["sizes"][str(size)] = ups(machine, size, pairs)
-            report(str(size), found["sizes"][str(size)])
-        found["load"] = loads(before)
-        machine.destroy()
+        found["sizes"][str(size)] = ups(machine, size, pairs)
+        report(str(size), found["sizes"][str(size)])
+    found["load"] = loads(before)
+    machine.destroy()
     return found
 
 
@@ -175,35 +146,35 @@ def slower(sizes: Mapping[str, Rows]) -> Ratio:
     return ratio(many, few)
 
 
-def report(size: str, rows: Rows, labels: Labels = ROWS) -> None:
+def report(size: str, rows: Rows) -> None:
     """Medians, least and most, for a person."""
     print(f"forwards of peers: {size}")
-    for label, of in labels.items():
+    for label, of in ROWS.items():
         values = of(rows)
         middle = statistics.median(values)
         print(f"  {label:<57} {middle:6.2f} ({min(values):.2f} to {max(values):.2f})", flush=True)
 
 
-def command(
-    module: str, about: str | None, pairs: int, measure: Callable[[int, Sequence[Size]], Any]
-) -> None:
-    """The command line: measure, print, and write."""
+def main() -> None:
+    """Measure, print, and write."""
     parser = argparse.ArgumentParser(
-        prog=f"python3 -m {module}",
-        description=about,
+        prog="python3 -m bench.changes",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pairs", type=int, default=pairs)
+    parser.add_argument("--vm", action="store_true", help="in a lab VM, not in namespaces")
+    parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
-    try:
-        result = measure(options.pairs, [SMALLEST, LARGEST])
-    except AssertionError as error:
-        sys.exit(str(error))
+    with in_a_vm() if options.vm else in_namespaces() as machine:
+        result = measure(machine, options.pairs, [SMALLEST, LARGEST])
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(f"with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
 
 
 if __name__ == "__main__":
-    command("bench.changes", __doc__, 5, measure)
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(str(error))

@@ -2,9 +2,10 @@
 
     python3 -m bench.growth [--rounds N] [--sizes S,S] [--json FILE]
 
-A machine is adopted, so that the same one can have every size (``bench/sizes.py``) in turn. Of each
-size N times: ``preview``, an ``up`` without a change, an ``up`` with a port added and one with it
-taken away. Once: the state's file, and user-data for a machine's first boot, in each form.
+A machine is adopted, so that the same one can have every size (``bench/sizes.py``) in turn; it is
+in network namespaces (``bench/machines.py``), for what is measured is here. Of each size N times:
+``preview``, an ``up`` without a change, an ``up`` with a port added and one with it taken away.
+Once: the state's file, and user-data for a machine's first boot, in each form.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from typing import Any
 from components.first_boot import Form, forms
 from components.plan import relay_plan
 from tests.unit import samples
-from tests.vm.adopted import Adopted, fresh
 
-from .changes import ADDED, FIRST, configure, told
+from .changes import told
 from .dataplane import machine as this_machine
+from .machines import ADDED, FIRST, Machine, configure, in_namespaces
 from .origins import load, loads
 from .sizes import ALL, Size, read
 
@@ -40,27 +39,22 @@ def user_data(size: Size) -> dict[str, int]:
     return {name: len(text.encode()) for name, text in forms(plan, keys, Form.TEXT)}
 
 
-def state(machine: Adopted) -> int:
+def state(machine: Machine) -> int:
     """Bytes of the state's file, without its backup and history."""
     folder = machine.stack.folder / "engine" / "state" / ".pulumi" / "stacks"
     return sum(file.stat().st_size for file in folder.rglob("*.json"))
 
 
-def timed(machine: Adopted, *words: str) -> dict[str, float]:
+def timed(machine: Machine, *words: str) -> dict[str, float]:
     """Seconds of a command of the engine's, and of that the machine to bring its plan."""
-    began = time.monotonic()
-    said = machine.stack.pulumi(*words)
-    return told(said, time.monotonic() - began)
+    return told(lambda: machine.stack.pulumi(*words), machine.logins)
 
 
 def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
     """One size after the other, on one machine."""
     found: dict[str, Any] = {"machine": this_machine(), "sizes": {}}
     up = ("up", "--yes", "--skip-preview")
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
-        fresh(Path(name)) as machine,
-    ):
+    with in_namespaces() as machine:
         before = load()
         for size in sizes:
             configure(machine, size)

@@ -2,7 +2,7 @@
 
     python3 -m bench.scale_page
 
-Each of docs/bench/{scale,scale-vm,growth,changes,bring,timeline}.json that is there.
+Each of docs/bench/{scale,scale-vm,growth,changes,changes-vm,timeline}.json that is there.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.table import DOCS, markdown, put
 
-from . import bring, pictures
-from .changes import ROWS, Labels
+from . import pictures
+from .changes import ROWS
 from .growth import ACTS, middle
 from .scale import AGAIN, TARGETS, UNITS, compared
 from .scale_targets import ratios, targets
@@ -87,12 +86,10 @@ def growth(result: dict[str, Any]) -> list[str]:
     return [on(result, "Medians"), "", *markdown(heads, rows)]
 
 
-def changes(result: dict[str, Any], labels: Labels = ROWS) -> list[str]:
+def changes(result: dict[str, Any]) -> list[str]:
     """What a port more costs, small and large."""
     sizes = result["sizes"]
-    table = [
-        [label, *(spread(of(rows)) for rows in sizes.values())] for label, of in labels.items()
-    ]
+    table = [[label, *(spread(of(rows)) for rows in sizes.values())] for label, of in ROWS.items()]
     count = len(result["sizes"][str(SMALLEST)])
     return [
         on(result, f"Medians of {count}, least and most"),
@@ -195,7 +192,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "scale-vm": data,
     "growth": growth,
     "changes": changes,
-    "bring": partial(changes, labels=bring.ROWS),
+    "changes-vm": changes,
     "timeline": timeline,
 }
 

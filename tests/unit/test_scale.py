@@ -195,10 +195,6 @@ def test_a_change_of_a_large_relay_is_set_against_a_small_ones(many: float, verd
         "met",
         "1.0 to 1.0 s; on the largest relay {0:.1f} to {0:.1f} s".format(many - 9),
     )
-    told = "9.0 to 9.0 s; on the largest relay {0:.1f} to {0:.1f} s".format(many - 1)
-    assert scale_targets.answers(result) == ("missed", told)
-    own = scale_page.TABLES["bring"](result)
-    assert not any("beyond" in line or "`up`" in line for line in own)
     lines = scale_page.changes(result)
     beyond = next(line for line in lines if "beyond" in line)
     assert "| 1.0 (1.0 to 1.0) |" in beyond

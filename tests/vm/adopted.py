@@ -30,6 +30,7 @@ UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
 # netbase, which iptables depends on, makes it where there is none; a provider's image has one.
 LEFT = ("file /etc/hosts", "/etc/hosts")
 BOOT = 400
+LETS_IN = "journalctl -q -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey' || :"
 MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
 
 
@@ -190,6 +191,10 @@ class Adopted:
             return "hello" in self.page(port)
         except OSError:
             return False
+
+    def logins(self) -> int:
+        """How often SSH has let somebody in."""
+        return int(self.run(LETS_IN))
 
 
 def compared(before: list[str], after: list[str]) -> list[str]:
