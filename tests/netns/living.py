@@ -191,7 +191,7 @@ def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
         confirm(lab, token)
 
 
-def started(lab: Lab, verb: str, port: int, seconds: float = 1800) -> subprocess.Popen[str]:
+def started(lab: Lab, verb: str, port: int, seconds: float = 7200) -> subprocess.Popen[str]:
     """A caller that goes on while the relay is changed, for so long or until it is ended."""
     command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), str(seconds)])
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -34,7 +34,7 @@ def test_the_return_path(vm: Inside) -> None:
 @MATRIX
 def test_a_hundred_changes(vm: Inside) -> None:
     """Under a download and a UDP stream; and what a change cuts, and what it leaves alone."""
-    assert vm.pytest("tests/netns/test_change.py", timeout=2400) == 10
+    assert vm.pytest("tests/netns/test_change.py", timeout=4800) == 10
 
 
 @MATRIX
