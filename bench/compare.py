@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import resource
 import signal
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,22 +33,19 @@ from random import Random
 from typing import Any
 
 from tests.netns.conftest import wireguard_env
-from tests.vm.inside import Inside, booted
 
-from . import contender, peers, proxies
+from . import contender, emulated, peers, proxies
 from .ciphers import speeds
 from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
 from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
-from .origins import commit, compilers, host, load, loads
+from .origins import commit, compilers, load, loads
 from .progress import say
 from .ratio import SEED
 
 LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
 SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines
-THERE = "/srv/peers"  # the peers' programs in the VM
-CHUNK = 4_000_000  # bytes that are handed to the VM at a time
 QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 1.0, "opens": 1.0}
 EFFORTS = {  # on a real machine and an emulated one, and the same in short
     "here": Effort(bytes=200_000_000),
@@ -63,7 +57,6 @@ FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.Subprocess
 # Of a VM, as the lab has it. QEMU's `max` has AES and wide vectors, but each is emulated by a call:
 # ChaCha20 is slower with them than without.
 CPU = ""
-MEMORY = 2048  # MiB of a VM: with 768 it thrashed once all arms had held 1,000 connections
 Result = dict[str, Any]
 
 
@@ -304,47 +297,14 @@ def rounded(value: Any) -> Any:
     return [rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
-def hand_over(vm: Inside, of: peers.Peers) -> None:
-    """The peers' programs, in the VM."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, path in of.programs.items():
-            tar.add(path.resolve(), name)
-    whole = buffer.getvalue()
-    for at in range(0, len(whole), CHUNK):
-        words = ("exec", "--stdin", vm.name, "--", "sh", "-c", f"cat >>{THERE}.tar.gz")
-        vm.call(*words, stdin=whole[at : at + CHUNK])
-    vm.run(f"sh -c 'mkdir -p {THERE}; touch {THERE}.tar.gz; tar -xzf {THERE}.tar.gz -C {THERE}'")
-
-
 def within_vm(of: peers.Peers, plan: Plan) -> Result:
     """The same inside a lab VM."""
-    before = load()
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder), "--cpu", plan.cpu, "--memory", str(MEMORY)) as vm,
-    ):
-        say("the VM is up")
-        if of.programs:
-            hand_over(vm, of)
-        words = f"--rounds {plan.rounds} --limit {plan.limit} --lines {plan.lines}"
-        words += f" --machine emulated --peers {THERE} --json /srv/result"
-        words += " --short" if plan.short else ""
-        words += f" --arms {','.join(plan.arms)}" if plan.arms else ""
-        run = f"python3 -m bench.compare {words} >/srv/said 2>&1"
-        most = int(plan.limit * (2 if plan.lines else 1)) + 1800
-        try:
-            vm.run(f"sh -c '{run} || {{ cat /srv/said; exit 1; }}'", most)
-        except FAILURES as error:
-            say(f"it did not end well, what it has kept is taken: {error}")
-        result = vm.json("cat /srv/result")
-    return {
-        **result,
-        "vm": True,
-        "missing": result["missing"] | of.missing,
-        "commit": commit(),
-        "host": {**host(before), "cpu asked": plan.cpu},
-    }
+    words = f"bench.compare --rounds {plan.rounds} --limit {plan.limit} --lines {plan.lines}"
+    words += " --machine emulated"
+    words += " --short" if plan.short else ""
+    words += f" --arms {','.join(plan.arms)}" if plan.arms else ""
+    result = emulated.run(of, plan.cpu, words, int(plan.limit * (2 if plan.lines else 1)) + 1800)
+    return {**result, "missing": result["missing"] | of.missing}
 
 
 def write(path: Path, result: Result) -> None:

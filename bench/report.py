@@ -200,6 +200,27 @@ def apart(result: Result) -> list[str]:
     return [f"In a run of its own: {head(lined)}", ""] if lined else []
 
 
+def shares(result: Result) -> list[str]:
+    """CPU seconds a gigabyte by kind of work, of ``bench.shares``."""
+    found = result.get("shares")
+    if not found:
+        return ["Not measured."]
+    arms, load = found["arms"], found["load"]
+    kinds = list(next(iter(arms.values()))["kinds"])
+    samples = [one["samples"] for one in arms.values()]
+    rows = []
+    for arm, one in arms.items():
+        whole = one["seconds a gigabyte"]
+        parts = (f"{whole * one['kinds'][kind]:.1f}" for kind in kinds)
+        rows.append([title(result, arm), f"{whole:.1f}", *parts])
+    return [
+        f"{found['date']}, once each, {min(samples):,} samples or more; this project at"
+        f" {found['commit'][:12]}, load {load['before']:.1f} to {load['after']:.1f}.",
+        "",
+        *markdown(["s/GB", "whole machine", *kinds], rows),
+    ]
+
+
 def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:
     """What makes each table of a result, by the names of their markers."""
     found: dict[str, Callable[[], list[str]]] = {
@@ -211,6 +232,7 @@ def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:
         found[group] = partial(measured, result, keys, result["rounds"])
     found["once"] = partial(singly, result)
     found["lines"] = lambda: apart(result) + (lines(result) or ["Not measured."])
+    found["shares"] = partial(shares, result)
     return {f"{name}-{block}": make for block, make in found.items()}
 
 
@@ -233,7 +255,8 @@ def read(folder: Path) -> dict[str, Result]:
     """The results in a folder, by the WireGuard that carried them; ``kernel-max`` in a VM with all
     that QEMU can emulate of a CPU.
 
-    Bad lines may have been measured by a run of their own, ``kernel-lines.json``.
+    Bad lines may have been measured by a run of their own, ``kernel-lines.json``, and what the CPU
+    does always is: ``kernel-shares.json``.
     """
     found = {}
     for name in ("kernel", "kernel-max", "userspace"):
@@ -243,6 +266,9 @@ def read(folder: Path) -> dict[str, Result]:
             if other.exists() and not found[name]["lines"]:
                 lined = json.loads(other.read_text())
                 found[name] |= {"lines": lined["lines"], "lined": lined}
+            profile = folder / f"{name}-shares.json"
+            if profile.exists():
+                found[name]["shares"] = json.loads(profile.read_text())
     return found
 
 

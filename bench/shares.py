@@ -1,0 +1,167 @@
+"""What the CPU does while an arm carries one TCP stream from home, by kind of work.
+
+    python3 -m bench.shares [--vm] [--cpu CPU] [--arms A,B] [--json FILE]
+
+perf samples every CPU by a timer, as an emulated one counts no events; a sample belongs to the kind
+that its symbol's name tells (``KINDS``, the first that fits), and idle ones to none. Where
+interrupts are off, a sample counts for what switches them on again. The shares are of the CPU
+seconds that a gigabyte takes, measured meanwhile (/proc/stat), the sampling itself included.
+``--vm`` does it inside a lab VM, which gets Debian's perf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from . import emulated, peers
+from .arms import iperf
+from .compare import CPU, EFFORTS, Effort, bring_up, made_with, write
+from .contender import Contender
+from .dataplane import machine
+from .measures import machine_busy
+from .origins import load, loads
+from .progress import say
+
+ARMS = ("wire", "bare", "relay", "rathole", "ssh")
+IDLE = r"default_idle|safe_halt|mwait|acpi_idle|cpu_idle_poll|intel_idle|arch_cpu_idle"
+# Of a symbol and the program or module that it is in, the first that fits.
+KINDS = (
+    ("ciphers", r"chacha|poly1305|blake2|curve25519|aes|ghash|gcm|sha\d|libcrypto"),
+    ("copies, checksums", r"cop(y|ies)|memcpy|memmove|memset|clear_page|csum|rep_movs|rep_stos"),
+    ("filter, NAT, conntrack", r"\bnf_|nft_|nf_tables|conntrack|ipt_|\bxt_|x_tables|_nat\b"),
+    ("WireGuard's own", r"\bwg_|\[wireguard\]"),
+    ("network", r"tcp|udp|\bip6?_|skb|sock|\bsk_|dev_|veth|net_|napi|neigh|fib|dst_|gro|gso|qdisc"),
+    ("queues, timers, switching", r"sched|queue|timer|tick|wake|lock|irq|rcu|task|workqueue|poll"),
+)
+PROGRAM, KERNEL = "programs themselves", "the kernel's rest"
+ALL = (*(name for name, _ in KINDS), KERNEL, PROGRAM)
+RATE = 499  # samples a second and CPU: no divisor of the kernel's own ticks
+
+
+def kind(symbol: str, where: str) -> str:
+    """What a sample is counted as; empty for an idle CPU. ``where`` is a program or [a module]."""
+    if re.search(IDLE, symbol):
+        return ""
+    inside = where.startswith("[")
+    for name, pattern in KINDS:
+        if (inside or name == KINDS[0][0]) and re.search(pattern, f"{symbol} {where}"):
+            return name
+    return KERNEL if inside else PROGRAM
+
+
+def read(lines: Iterable[str]) -> Counter[tuple[str, str]]:
+    """Samples by symbol and place, of ``perf report``'s lines ``SAMPLES|PLACE|[k] SYMBOL``."""
+    found: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        count, _, rest = line.partition("|")
+        where, _, symbol = rest.partition("|")
+        if count.strip().isdigit() and symbol:
+            found[symbol.strip()[4:], where.strip()] += int(count)
+    return found
+
+
+def profile(arm: Contender, effort: Effort) -> dict[str, Any]:
+    """One stream from home under the sampling."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(Path(folder) / "data")
+        words = ["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", str(RATE), "-o", data]
+        sampling = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        try:
+            before = machine_busy()
+            end = iperf(arm, "--reverse", "--bytes", str(effort.bytes), timeout=300)
+            busy = machine_busy() - before
+        finally:
+            sampling.send_signal(signal.SIGINT)
+            _, said = sampling.communicate(timeout=120)
+        words = ["perf", "report", "-i", data, "--stdio", "-q", "-t", "|", "-F", "sample,dso,sym"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+    samples = read(done.stdout.splitlines())
+    if not samples:
+        raise AssertionError(f"perf saw nothing: {said}{done.stderr}")
+    return {
+        "seconds a gigabyte": busy / (end["sum_received"]["bytes"] / 1e9),
+        **counted(samples),
+    }
+
+
+def counted(samples: Counter[tuple[str, str]]) -> dict[str, Any]:
+    """How many there are, the share of each kind, and the symbols that have most."""
+    kinds: Counter[str] = Counter()
+    for (symbol, where), count in samples.items():
+        kinds[kind(symbol, where)] += count
+    idle = kinds.pop("", 0)
+    total = kinds.total()
+    return {
+        "samples": total,
+        "idle": idle,
+        "kinds": {name: kinds[name] / total for name in ALL},
+        "most": [
+            [symbol, where, count / total]
+            for (symbol, where), count in samples.most_common(40)
+            if kind(symbol, where)
+        ],
+    }
+
+
+def measure(of: peers.Peers, effort: Effort, arms: Sequence[str]) -> dict[str, Any]:
+    """Each arm in turn."""
+    with ExitStack() as stack:
+        before = load()
+        found = {}
+        for arm in bring_up(stack, of, arms):
+            found[arm.name] = profile(arm, effort)
+            say(f"{arm.name}: {found[arm.name]['kinds']}")
+        return {
+            "machine": machine(),
+            **made_with(of),
+            "vm": False,
+            "date": time.strftime("%Y-%m-%d"),
+            "load": loads(before),
+            "missing": of.missing,
+            "arms": found,
+        }
+
+
+def main() -> None:
+    """Measure, and write or print."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench.shares",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
+    parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--json", type=Path, help="write all values here")
+    parser.add_argument("--peers", type=Path, help="a folder with the peers' programs")
+    parser.add_argument("--machine", choices=("here", "emulated"), default="here")
+    options = parser.parse_args()
+    of = peers.found(options.peers) if options.peers else peers.get()
+    if options.vm:
+        words = f"bench.shares --arms {options.arms} --machine emulated"
+        result = emulated.run(of, options.cpu, words, 1800, packages="linux-perf")
+    else:
+        result = measure(of, EFFORTS[options.machine], options.arms.split(","))
+    if options.json:
+        write(options.json, result)
+    else:
+        json.dump(result, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AssertionError as error:
+        sys.exit(str(error))
