@@ -106,7 +106,7 @@ def test_a_change_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
     assert token
     after = running(lab)
     assert after != before
-    for timer in timers(lab):
+    for _, timer in timers(lab):
         run(lab, timer)
     assert running(lab) == after, "a timer that fires too early does nothing"
     time_is_up(lab)

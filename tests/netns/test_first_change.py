@@ -134,17 +134,18 @@ def test_what_cannot_be_undone_yet_is_tried_again(lab: Lab, before: list[str]) -
     """apt is locked meanwhile: nothing of ours runs, and nobody can confirm it any more."""
     lay(lab)
     token = run(lab, living.APPLY).split()[-1]
-    run(lab, f"touch {BIN}/locked; echo 0 >{STATE}/unfinished/deadline")
-    (first, *_) = timers(lab)
+    run(lab, f"touch {BIN}/locked")
+    (*_, (due, last)) = timers(lab)
+    lab.net["relay"].write(living.CLOCK, f"{due}.00\n")
     for _ in range(2):
         with pytest.raises(AssertionError, match="Could not get lock"):
-            run(lab, first)
+            run(lab, last)
         found = [x for x in left(lab, before) if not x.startswith(WAITS)]
         assert found == [], "all but packages"
     with pytest.raises(AssertionError, match="not confirmed in time"):
         confirm(lab, token)
     run(lab, f"rm {BIN}/locked")
-    run(lab, first)
+    run(lab, last)
     assert left(lab, before) == []
 
 
@@ -161,7 +162,7 @@ def test_a_disk_that_is_full_at_boot_is_met_again_until_there_is_room(
     untouched.stand_in(lab)
     assert run(lab, living.APPLY).splitlines()[-1].startswith("unconfirmed ")
     power_cut(lab)
-    relay.write(f"{BIN}/timers", ":\n")  # room for a line of the stand-in's
+    relay.write(f"{BIN}/timers", "0 :\n")  # room for a line of the stand-in's
     relay.run(f"rm {STATE}/unfinished/token")  # which would make room
     with living.room(lab, 0):
         run(lab, RECOVER)

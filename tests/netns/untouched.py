@@ -48,7 +48,7 @@ disable)
 	;;
 start)
 	if [ "$1" = --no-block ]; then
-		sed -n 's/^ExecStart=//p' "/run/systemd/system/$2" | sed 's/[$][$]/$/g' >>{BIN}/timers
+		sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$2" | sed 's/[$][$]/$/g' >>{BIN}/timers
 	else
 		ran start "$1"
 	fi
