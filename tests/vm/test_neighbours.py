@@ -150,7 +150,7 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
     cells: dict[str, str] = {}
 
     def works(column: str, forwarded: bool = True) -> None:
-        eventually(lambda: machine.well(neighbour.own), f"{name}: {column}: its own", within=60)
+        eventually(lambda: machine.well(neighbour.own), f"{name}: {column}: its own", within=150)
         if neighbour.port:
             port = neighbour.port
             eventually(lambda: machine.answers(port), f"{name}: {column}: its port", within=60)
