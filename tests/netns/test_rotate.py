@@ -81,7 +81,9 @@ def test_a_homes_keys_change_under_its_flows(lab: Lab, own: bool) -> None:
     assert relay.run("find /etc/wireguard /etc/systemd /usr/local/lib -name '*rotate*'") == ""
     assert relay.run("find /etc/wireguard -name '*.arrived' -o -name '*.pairs'") == ""
     before = received(lab, new.public)
-    eventually(lambda: received(lab, new.public) > before + 500_000, "the download goes on")
+    eventually(
+        lambda: received(lab, new.public) > before + 500_000, "the download goes on", within=90
+    )
     assert int(ended(download)) > 500_000
     sent, back = map(int, ended(pings).split())
     print(f"{sent - back} of {sent} datagrams, one each 10 ms, were lost")
@@ -106,7 +108,9 @@ def test_the_installer_sets_new_keys_in_place(lab: Lab) -> None:
     assert said.split()[0] == number, "the tunnel was not restarted"
     comes_with(lab, new)
     before = received(lab, new.public)
-    eventually(lambda: received(lab, new.public) > before + 200_000, "the download goes on")
+    eventually(
+        lambda: received(lab, new.public) > before + 200_000, "the download goes on", within=90
+    )
     ended(download)
     changed(lab, "home", new)
     bring(lab)
