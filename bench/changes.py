@@ -23,7 +23,7 @@ from typing import Any
 
 from .dataplane import machine as this_machine
 from .machines import ADDED, PORT, ROUND_TRIP, Machine, configure, in_a_vm, in_namespaces
-from .origins import load, loads
+from .origins import begun, ended
 from .ratio import Ratio, ratio
 from .sizes import LARGEST, SMALLEST, Size
 
@@ -102,8 +102,8 @@ def ups(machine: Machine, size: Size, pairs: int) -> list[dict[str, dict[str, fl
 
 def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
     """Each size on one machine, from the smallest on."""
-    found: dict[str, Any] = {"machine": this_machine(), "round trip ms": ROUND_TRIP, "sizes": {}}
-    before = load()
+    found: dict[str, Any] = {"machine": this_machine(), **begun()}
+    found |= {"round trip ms": ROUND_TRIP, "sizes": {}}
     configure(machine, sizes[0])
     machine.up()
     machine.house()
@@ -112,9 +112,8 @@ def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, An
         machine.up()
         found["sizes"][str(size)] = ups(machine, size, pairs)
         report(str(size), found["sizes"][str(size)])
-    found["load"] = loads(before)
     machine.destroy()
-    return found
+    return ended(found)
 
 
 def column(rows: Rows, act: str, what: str) -> list[float]:

@@ -61,7 +61,8 @@ class Contender(Arm):
 
     def daemons(self, host: str) -> list[int]:
         """The processes that carry this arm on a host: all but the services at home."""
-        return [pid for pid in self.net[host].inside() if name(pid) not in {*SERVICES, ""}]
+        others = {*(SERVICES if host == "home" else ()), ""}
+        return [pid for pid in self.net[host].inside() if name(pid) not in others]
 
     def call(self, verb: str, *words: object, port: int = PING, timeout: float = 60) -> Any:
         """What a caller measures."""
@@ -118,7 +119,7 @@ def more_rules(lab: Lab, **home: Any) -> None:
     """Bring one forward more to the relay's rules, by the script that the carrier runs."""
     relay = lab.net["relay"]
     homes = [{"name": "home", "forwards": [*FORWARDS, ONE_MORE], **home}]
-    plan = relay_plan(samples.settings(homes=homes), lab.keys)
+    plan = relay_plan(samples.settings(homes=homes).drawn(lab.keys.prefix), lab.keys)
     (part,) = (part for part in plan.parts if part.name == "rules")
     for file in part.files:
         relay.write(file.path, file.content)

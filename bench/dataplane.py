@@ -31,7 +31,7 @@ from tests.waiting import eventually
 
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
-from .origins import CONGESTION, host, load, loads, processor
+from .origins import CONGESTION, begun, commit, ended, host, load, processor
 from .ratio import ratio
 
 TRIPS = 300
@@ -83,7 +83,7 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
         for arm in arms:
             serve(arm)
         rows: list[dict[str, dict[str, float]]] = []
-        began, before = time.monotonic(), load()
+        began, made = time.monotonic(), begun()
         while len(rows) < pairs and time.monotonic() - began < limit:
             order = arms if len(rows) % 2 else arms[::-1]
             rows.append(
@@ -95,7 +95,7 @@ def measure(pairs: int, limit: float) -> dict[str, Any]:
         return {
             "machine": machine(),
             "wireguard": "userspace" if userspace else "kernel",
-            "load": loads(before),
+            **ended(made),
             "seconds": round(time.monotonic() - began, 1),
             "processes": processes(relay, userspace),
             "pairs": rows,
@@ -170,13 +170,13 @@ def table(result: dict[str, Any]) -> str:
 
 def within_vm(command: str, timeout: float) -> dict[str, Any]:
     """What a benchmark's command measures inside a lab VM."""
-    before = load()
+    made, before = commit(), load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         booted(Path(folder)) as vm,
     ):
         found = vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
-    return found | {"host": host(before)}
+    return found | {"commit": made, "host": host(before)}
 
 
 def main() -> None:

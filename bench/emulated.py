@@ -40,7 +40,7 @@ def run(of: peers.Peers, cpu: str, words: str, most: int, packages: str = "") ->
     One that ends badly has kept what it had until then. ``cpu`` as QEMU names it, or empty for the
     lab's; ``packages`` are Debian's, which it needs beside the image's.
     """
-    before = load()
+    made, before = commit(), load()
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         booted(Path(folder), "--cpu", cpu, "--memory", str(MEMORY)) as vm,
@@ -60,6 +60,6 @@ def run(of: peers.Peers, cpu: str, words: str, most: int, packages: str = "") ->
     return {
         **result,
         "vm": True,
-        "commit": commit(),
+        "commit": made,
         "host": {**host(before), "cpu asked": cpu},
     }

@@ -25,7 +25,7 @@ from tests.unit import samples
 from .changes import told
 from .dataplane import machine as this_machine
 from .machines import ADDED, FIRST, Machine, configure, in_namespaces
-from .origins import load, loads
+from .origins import begun, ended
 from .sizes import ALL, Size, read
 
 ACTS = ("preview", "no-op up", "port added", "port removed")
@@ -52,10 +52,9 @@ def timed(machine: Machine, *words: str) -> dict[str, float]:
 
 def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
     """One size after the other, on one machine."""
-    found: dict[str, Any] = {"machine": this_machine(), "sizes": {}}
+    found: dict[str, Any] = {"machine": this_machine(), **begun(), "sizes": {}}
     up = ("up", "--yes", "--skip-preview")
     with in_namespaces() as machine:
-        before = load()
         for size in sizes:
             configure(machine, size)
             first = timed(machine, *up)
@@ -74,9 +73,8 @@ def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
                 "state": state(machine),
             }
             report(str(size), found["sizes"][str(size)])
-        found["load"] = loads(before)
         machine.destroy()
-    return found
+    return ended(found)
 
 
 def middle(row: dict[str, Any], act: str, what: str = "up") -> float:

@@ -85,10 +85,10 @@ def arms(against: Path | None) -> dict[str, Up]:
 
 
 @contextlib.contextmanager
-def sampled(file: Path) -> Iterator[None]:
+def sampled(file: Path, frequency: int = FREQUENCY) -> Iterator[None]:
     """Samples of all CPUs into ``file``, from before the first line within to after the last."""
     order, answer = os.pipe(), os.pipe()
-    words = ["perf", "record", "-a", "-g", "-e", "cpu-clock", "-F", str(FREQUENCY), "-o", str(file)]
+    words = ["perf", "record", "-a", "-g", "-e", "cpu-clock", "-F", str(frequency), "-o", str(file)]
     process = subprocess.Popen(
         [*words, "--delay=-1", f"--control=fd:{order[0]},{answer[1]}"],
         pass_fds=(order[0], answer[1]),

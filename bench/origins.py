@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit() -> str | None:
-    """Of this checkout, and whether it was changed since; nothing where there is no git."""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Of this checkout, and whether it was changed since; nothing where there is no git.
+
+    Not by what is written into docs/, as results are.
+    """
+    changed = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
     try:
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        found, dirty = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), changed)
+        )
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return f"{found}{'-dirty' if dirty else ''}" if found else None
 
 
 def built(program: Path) -> str:
@@ -70,6 +77,16 @@ def processor() -> dict[str, Any]:
 def load() -> float:
     """How many are at work here, over a minute."""
     return os.getloadavg()[0]
+
+
+def begun() -> dict[str, Any]:
+    """Of a result: the day, this checkout, and how many were at work here before."""
+    return {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "load": {"before": load()}}
+
+
+def ended(begun: dict[str, Any]) -> dict[str, Any]:
+    """The same, and how many are at work now."""
+    return begun | {"load": loads(begun["load"]["before"])}
 
 
 def loads(before: float) -> dict[str, float]:

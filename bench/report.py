@@ -206,16 +206,25 @@ def shares(result: Result) -> list[str]:
     if not found:
         return ["Not measured."]
     arms, load = found["arms"], found["load"]
-    kinds = list(next(iter(arms.values()))["kinds"])
-    samples = [one["samples"] for one in arms.values()]
+    kinds = list(next(iter(arms.values()))[0]["kinds"])
     rows = []
-    for arm, one in arms.items():
-        whole = one["seconds a gigabyte"]
-        parts = (f"{whole * one['kinds'][kind]:.1f}" for kind in kinds)
-        rows.append([title(result, arm), f"{whole:.1f}", *parts])
+    for arm, rounds in arms.items():
+        each = [one["seconds a gigabyte"] for one in rounds]
+        parts = (
+            statistics.median(one["seconds a gigabyte"] * one["kinds"][kind] for one in rounds)
+            for kind in kinds
+        )
+        whole = f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
+        rows.append([title(result, arm), whole, *(f"{part:.1f}" for part in parts)])
+    turns_of = len(next(iter(arms.values())))
+    few = min(one["samples"] for rounds in arms.values() for one in rounds)
+    missing = "".join(
+        f" **Missing: {TITLES[arm]}** ({why})." for arm, why in found["missing"].items()
+    )
     return [
-        f"{found['date']}, once each, {min(samples):,} samples or more; this project at"
-        f" {found['commit'][:12]}, load {load['before']:.1f} to {load['after']:.1f}.",
+        f"{found['date']}, medians of {turns_of}, {few:,} samples or more each; this project at"
+        f" {found['commit'] or 'an unknown commit'}, load {load['before']:.1f} to"
+        f" {load['after']:.1f}.{missing}",
         "",
         *markdown(["s/GB", "whole machine", *kinds], rows),
     ]

@@ -16,7 +16,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tests.netns.topology import internet
 from tests.unit import samples
 
 from .dataplane import machine, within_vm
-from .origins import load, loads
+from .origins import begun, ended
 from .ratio import SEED, Ratio, ratio
 from .sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 
@@ -100,7 +100,7 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
         swapped = Swapped(lab)
         draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
         found: list[dict[str, dict[str, float]]] = []
-        began, before = time.monotonic(), load()
+        began, made = time.monotonic(), begun()
         while len(found) < rounds and time.monotonic() - began < limit:
             arms = [(str(size), size) for size in sizes] + [(AGAIN, SMALLEST)]
             draw.shuffle(arms)
@@ -112,16 +112,24 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
         return {
             "machine": machine(),
             "wireguard": "userspace" if "WIREGUARD_GO" in env else "kernel",
-            "load": loads(before),
+            **ended(made),
             "seconds": round(time.monotonic() - began, 1),
             "rounds": found,
         }
 
 
 def compared(result: dict[str, Any], arm: str, what: str) -> Ratio:
-    """One arm against the smallest size, round by round."""
+    """One arm against one forward of as many peers, round by round."""
     rounds = result["rounds"]
-    return ratio([r[arm][what] for r in rounds], [r[str(SMALLEST)][what] for r in rounds])
+    base = base_of(arm, rounds[0])
+    return ratio([r[arm][what] for r in rounds], [r[base][what] for r in rounds])
+
+
+def base_of(arm: str, there: Iterable[str]) -> str:
+    """What an arm is compared with: of one forward, what peers cost."""
+    peers = next((size.peers for size in ALL if str(size) == arm and size.forwards > 1), 1)
+    base = str(Size(1, peers))
+    return base if base in there else str(SMALLEST)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,17 @@ SIZES = {str(size): size for size in ALL}
 def on(result: dict[str, Any], what: str) -> str:
     """What it ran on, and what else ran there."""
     machine, load = result["machine"], result["load"]
-    return (
-        f"{what}; Linux {machine['kernel']}, {machine['cpus']} x {machine['cpu']},"
-        f" load {load['before']:.1f} to {load['after']:.1f}."
+    made = f"{result['date']}, {result['commit'] or 'no commit'}: " if "date" in result else ""
+    text = (
+        f"{made}{what}; Linux {machine['kernel']}, {machine['cpus']} x {machine['cpu']},"
+        f" {_busy(load)}."
     )
+    host = result.get("host")
+    return f"{text} The VM's host: {host['cpu']}, {_busy(host['load'])}." if host else text
+
+
+def _busy(load: dict[str, float]) -> str:
+    return f"load {load['before']:.1f} to {load['after']:.1f}"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -42,8 +50,8 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
-def data(result: dict[str, Any]) -> list[str]:
-    """Ratios to the smallest size, with verdicts."""
+def data(name: str, result: dict[str, Any]) -> list[str]:
+    """Ratios to one forward of as many peers, with verdicts."""
     rounds = result["rounds"]
     measured = [name for name in [*SIZES, AGAIN] if name in rounds[0] and name != str(SMALLEST)]
     heads = ["forwards", "peers"]
@@ -54,7 +62,8 @@ def data(result: dict[str, Any]) -> list[str]:
         *([*_named(name), *(_cell(result, name, what) for what in TARGETS)] for name in measured),
     ]
     where = f"{result['wireguard']} WireGuard, {len(rounds)} rounds in {result['seconds']:.0f} s"
-    return [on(result, where), "", *markdown(heads, rows)]
+    picture = f"![New connections by forwards and peers](bench/{name}.svg)"
+    return [on(result, where), "", *markdown(heads, rows), "", picture]
 
 
 def _named(name: str) -> list[str]:
@@ -63,8 +72,9 @@ def _named(name: str) -> list[str]:
 
 
 def _absolute(rounds: Sequence[dict[str, Any]], what: str) -> str:
-    value = statistics.median(r[str(SMALLEST)][what] for r in rounds)
-    return f"{value:,.0f} {UNITS[what]}"
+    values = [r[str(SMALLEST)][what] for r in rounds]
+    middle_one, least, most = statistics.median(values), min(values), max(values)
+    return f"{middle_one:,.0f} ({least:,.0f} to {most:,.0f}) {UNITS[what]}"
 
 
 def _cell(result: dict[str, Any], name: str, what: str) -> str:
@@ -80,10 +90,11 @@ def growth(result: dict[str, Any]) -> list[str]:
     rows = []
     for name, row in result["sizes"].items():
         brought = middle(row, "port added", "brought")
-        acts = [f"{middle(row, act):.1f}" for act in ACTS]
+        acts = [spread([one["up"] for one in row[act]]) for act in ACTS]
         sizes = [f"{row['state']:,}", *(f"{n:,}" for n in row["user-data"].values())]
         rows.append([*_named(name), *acts, f"{brought:.1f}", *sizes])
-    return [on(result, "Medians"), "", *markdown(heads, rows)]
+    picture = "![Seconds of `preview` and of a port more, by forwards](bench/growth.svg)"
+    return [on(result, "Medians, least and most"), "", *markdown(heads, rows), "", picture]
 
 
 def changes(result: dict[str, Any]) -> list[str]:
@@ -188,8 +199,8 @@ def _ratios(result: dict[str, Any], peers: int) -> dict[int, tuple[float, float,
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
-    "scale": data,
-    "scale-vm": data,
+    "scale": partial(data, "scale"),
+    "scale-vm": partial(data, "scale-vm"),
     "growth": growth,
     "changes": changes,
     "changes-vm": changes,

@@ -1,11 +1,13 @@
 """What the CPU does while an arm carries one TCP stream from home, by kind of work.
 
-    python3 -m bench.shares [--vm] [--cpu CPU] [--arms A,B] [--json FILE]
+    python3 -m bench.shares [--vm] [--cpu CPU] [--arms A,B] [--rounds N] [--json FILE]
 
 perf samples every CPU by a timer, as an emulated one counts no events; a sample belongs to the kind
 that its symbol's name tells (``KINDS``, the first that fits), and idle ones to none. Where
 interrupts are off, a sample counts for what switches them on again. The shares are of the CPU
-seconds that a gigabyte takes, measured meanwhile (/proc/stat), the sampling itself included.
+seconds that a gigabyte takes, measured meanwhile (/proc/stat), the sampling itself included. A
+program that is stripped has its own ciphers among ``PROGRAM``: so are frp, rathole and chisel,
+and OpenSSH has half of its cipher (Poly1305; ChaCha20 is OpenSSL's).
 ``--vm`` does it inside a lab VM, which gets Debian's perf.
 """
 
@@ -14,11 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -27,14 +27,16 @@ from typing import Any
 
 from . import emulated, peers
 from .arms import iperf
-from .compare import CPU, EFFORTS, Effort, bring_up, made_with, write
+from .compare import CPU, bring_up, made_with, write
 from .contender import Contender
 from .dataplane import machine
+from .hooks import sampled
 from .measures import machine_busy
-from .origins import load, loads
+from .origins import begun, ended
 from .progress import say
 
-ARMS = ("wire", "bare", "relay", "rathole", "ssh")
+ARMS = ("wire", "bare", "relay", "article", "ssh")
+SECONDS = 10  # of a stream: for as long as that the samples are some thousand
 IDLE = r"default_idle|safe_halt|mwait|acpi_idle|cpu_idle_poll|intel_idle|arch_cpu_idle"
 # Of a symbol and the program or module that it is in, the first that fits.
 KINDS = (
@@ -72,24 +74,20 @@ def read(lines: Iterable[str]) -> Counter[tuple[str, str]]:
     return found
 
 
-def profile(arm: Contender, effort: Effort) -> dict[str, Any]:
-    """One stream from home under the sampling."""
+def profile(arm: Contender) -> dict[str, Any]:
+    """One stream from home under the sampling, which begins before it and ends after it."""
     with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        words = ["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", str(RATE), "-o", data]
-        sampling = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-        try:
+        data = Path(folder) / "data"
+        with sampled(data, RATE):
             before = machine_busy()
-            end = iperf(arm, "--reverse", "--bytes", str(effort.bytes), timeout=300)
+            end = iperf(arm, "--reverse", "--time", str(SECONDS), timeout=300)
             busy = machine_busy() - before
-        finally:
-            sampling.send_signal(signal.SIGINT)
-            _, said = sampling.communicate(timeout=120)
-        words = ["perf", "report", "-i", data, "--stdio", "-q", "-t", "|", "-F", "sample,dso,sym"]
+        words = ["perf", "report", "-i", str(data), "--stdio", "-q", "-t", "|", "--no-children"]
+        words += ["-g", "none", "-F", "sample,dso,sym"]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
     samples = read(done.stdout.splitlines())
     if not samples:
-        raise AssertionError(f"perf saw nothing: {said}{done.stderr}")
+        raise AssertionError(f"perf saw nothing: {done.stderr}")
     return {
         "seconds a gigabyte": busy / (end["sum_received"]["bytes"] / 1e9),
         **counted(samples),
@@ -115,20 +113,20 @@ def counted(samples: Counter[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
-def measure(of: peers.Peers, effort: Effort, arms: Sequence[str]) -> dict[str, Any]:
-    """Each arm in turn."""
+def measure(of: peers.Peers, arms: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Each arm in turn, so many times."""
+    found: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as stack:
-        before = load()
-        found = {}
-        for arm in bring_up(stack, of, arms):
-            found[arm.name] = profile(arm, effort)
-            say(f"{arm.name}: {found[arm.name]['kinds']}")
+        made, up = begun(), bring_up(stack, of, arms)
+        for turn in range(rounds):
+            for arm in up:
+                found.setdefault(arm.name, []).append(profile(arm))
+                say(f"{arm.name}, {turn + 1} of {rounds}")
         return {
             "machine": machine(),
             **made_with(of),
+            **ended(made),
             "vm": False,
-            "date": time.strftime("%Y-%m-%d"),
-            "load": loads(before),
             "missing": of.missing,
             "arms": found,
         }
@@ -144,16 +142,16 @@ def main() -> None:
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all values here")
     parser.add_argument("--peers", type=Path, help="a folder with the peers' programs")
-    parser.add_argument("--machine", choices=("here", "emulated"), default="here")
     options = parser.parse_args()
     of = peers.found(options.peers) if options.peers else peers.get()
     if options.vm:
-        words = f"bench.shares --arms {options.arms} --machine emulated"
+        words = f"bench.shares --arms {options.arms} --rounds {options.rounds}"
         result = emulated.run(of, options.cpu, words, 1800, packages="linux-perf")
     else:
-        result = measure(of, EFFORTS[options.machine], options.arms.split(","))
+        result = measure(of, options.arms.split(","), options.rounds)
     if options.json:
         write(options.json, result)
     else:

@@ -26,7 +26,7 @@ from lab import command
 from tests.relay_stack import ROOT, Stack
 
 from .dataplane import machine
-from .origins import load, loads
+from .origins import begun, ended
 from .stages import (
     Stage,
     cloud_init,
@@ -177,7 +177,7 @@ def started(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def measure(rounds: int, cold: bool) -> dict[str, Any]:
     """What is made before, and so many rounds."""
-    before = load()
+    made = begun()
     prepared = prepare(cold)
     found = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -186,7 +186,7 @@ def measure(rounds: int, cold: bool) -> dict[str, Any]:
             report(found[-1])
     return {
         "machine": machine(),
-        "load": loads(before),
+        **ended(made),
         "cold": cold,
         "prepared": plain(prepared, prepared[0].start),
         "rounds": found,
