@@ -226,7 +226,9 @@ def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] = lambda
             found.append(one_round(arms, draw, plan.effort, faults))
             say(f"round {len(found)} of {plan.rounds}, {time.monotonic() - began:.0f} s")
             keep(so_far())
-        if plan.lines and can_delay(arms[0].net):
+        if plan.lines and not can_delay(arms[0].net):
+            say("no line is delayed: this kernel has no netem")
+        elif plan.lines:
             for lined in on_lines(arms, plan, draw, faults):
                 delayed = lined
                 keep(so_far())
@@ -339,6 +341,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, ended)
     of = peers.found(options.peers) if options.peers else peers.get()
     arms = tuple(name for name in options.arms.split(",") if name)
+    if unknown := sorted({*arms} - {*ways({}, of)}):
+        parser.error(f"no such arm: {', '.join(unknown)}; there are {', '.join(ways({}, of))}")
     plan = Plan(
         options.rounds,
         options.limit,

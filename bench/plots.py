@@ -58,9 +58,10 @@ def bars(axes: Axes, rounds: list[Result], arms: list[str], key: str) -> None:
             dots += [(value, at) for value in found]
         else:
             axes.text(0, at, " none", va="center", color=LIMIT)
-    axes.plot(*zip(*dots, strict=True), ".", color=INK, markersize=3, alpha=0.7)
+    widest = max((value for value, _ in dots), default=0.0)
+    axes.plot([v for v, _ in dots], [at for _, at in dots], ".", color=INK, markersize=3, alpha=0.7)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter("{x:,.0f}" if max(dots)[0] > 10 else "{x:g}")
+    axes.xaxis.set_major_formatter("{x:,.0f}" if widest > 10 else "{x:g}")
     axes.set_yticks(range(len(arms)), [NAMES.get(arm, arm) for arm in reversed(arms)])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.6, len(arms) - 0.4)
