@@ -23,7 +23,7 @@ from .scale import AGAIN, TARGETS, UNITS, compared
 from .scale_targets import ratios, targets
 from .sizes import ALL, FORWARDS, PEERS, SMALLEST, Size
 from .stages import Stage, read, total
-from .timeline import LEAN, RELAY
+from .timeline import FLOORS, LEAN, RELAY
 
 PAGE, DATA = DOCS / "scale.md", DOCS / "bench"
 SIZES = {str(size): size for size in ALL}
@@ -116,6 +116,11 @@ def shown(result: dict[str, Any]) -> dict[str, list[Stage]]:
     return {label: read(rows) for label, rows in result["rounds"][middle_one].items()}
 
 
+def cached(result: dict[str, Any]) -> str:
+    """How what is prepared was found."""
+    return "in an empty cache" if result["cold"] else "found in the cache"
+
+
 def timeline(result: dict[str, Any]) -> list[str]:
     """The sums, and what stands in them."""
     starts = shown(result)
@@ -127,6 +132,9 @@ def timeline(result: dict[str, Any]) -> list[str]:
         ]
         for label in starts
     ]
+    nothing, lean = FLOORS
+    cost = [total(read(one[lean])) - total(read(one[nothing])) for one in result["rounds"]]
+    rows.append(["the packages' cost: the second less the first", spread(cost), ""])
     names = list(dict.fromkeys(s.name for found in starts.values() for s in found))
     stages = [
         [name, *(_seconds([s for s in found if s.name == name]) for found in starts.values())]
@@ -134,7 +142,7 @@ def timeline(result: dict[str, Any]) -> list[str]:
     ]
     kernels = [_seconds([s for s in found if s.name == "kernel"]) for found in starts.values()]
     before = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in read(result["prepared"]))
-    cache = "in an empty cache" if result["cold"] else "found in the cache"
+    cache = cached(result)
     return [
         on(result, f"{len(result['rounds'])} rounds" if len(result["rounds"]) > 1 else "One round"),
         "",
@@ -156,7 +164,9 @@ def _seconds(found: Sequence[Stage]) -> str:
 def drawn(results: dict[str, dict[str, Any]], folder: Path, suffix: str = ".svg") -> None:
     """All pictures of what there is."""
     if "timeline" in results:
-        pictures.timeline(shown(results["timeline"]), folder / f"timeline{suffix}")
+        result = results["timeline"]
+        before = {f"before it, {cached(result)}": read(result["prepared"])}
+        pictures.timeline(before | shown(result), folder / f"timeline{suffix}")
     if "growth" in results:
         sizes = results["growth"]["sizes"]
         series = {
