@@ -39,7 +39,7 @@ from .ciphers import speeds
 from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
-from .measures import EACH, Effort, Values, added, on_a_line, once, restarted
+from .measures import EACH, ON_A_LINE, Effort, Values, added, once, restarted
 from .origins import commit, compilers, load, loads
 from .progress import say
 from .ratio import SEED
@@ -50,8 +50,8 @@ QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 1.0, "opens": 
 EFFORTS = {  # on a real machine and an emulated one, and the same in short
     "here": Effort(bytes=200_000_000),
     "here-short": Effort(bytes=60_000_000, trips=300, **QUICK),
-    "emulated": Effort(bytes=25_000_000, trips=300),
-    "emulated-short": Effort(bytes=10_000_000, trips=150, **QUICK),
+    "emulated": Effort(bytes=25_000_000, trips=300, steady=15),
+    "emulated-short": Effort(bytes=10_000_000, trips=150, steady=15, **QUICK),
 }
 FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError)
 # Of a VM, as the lab has it. QEMU's `max` has AES and wide vectors, but each is emulated by a call:
@@ -168,6 +168,15 @@ def one_round(arms: Sequence[Contender], draw: Random, effort: Effort, faults: F
     return found
 
 
+def on_a_line(arm: Contender, line: Line, effort: Effort, faults: Faults) -> Values:
+    """One arm's values there; what fails costs no other."""
+    found = {
+        key: faults.without(arm, f"{key}, {line}", partial(of, arm, effort))
+        for key, of in ON_A_LINE.items()
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def on_lines(
     arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults
 ) -> Iterator[list[Result]]:
@@ -182,8 +191,7 @@ def on_lines(
             for arm in arms:
                 become(arm.net, line)
             values = {
-                arm.name: faults.without(arm, str(line), partial(on_a_line, arm, plan.effort))
-                for arm in drawn(arms, draw)
+                arm.name: on_a_line(arm, line, plan.effort, faults) for arm in drawn(arms, draw)
             }
             result["rounds"].append({name: v for name, v in values.items() if v})
         say(f"lines, round {turn + 1} of {plan.lines}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.table import markdown
 
-from .measures import MEASURES
+from .measures import MEASURES, ON_A_LINE
 from .ratio import Ratio, ratio
 
 Result = dict[str, Any]
@@ -25,7 +25,6 @@ TITLES = {
 }
 NAMED = ("frp", "rathole", "chisel")  # with their versions
 PROXIES = (*NAMED, "ssh")
-ON_A_LINE = ("down", "down16", "opens16", "trip")
 TARGETS = (  # with the kernel's WireGuard, of the relay to every proxy
     ("down", 1.8),
     ("down16", 1.8),
@@ -34,6 +33,7 @@ TARGETS = (  # with the kernel's WireGuard, of the relay to every proxy
     ("opens16", 2.0),
     ("trip", 1.0),
     ("loaded", 1.0),
+    ("steady", 1.0),
 )
 VERDICTS = ("missed", "undecided", "met")  # the first that some proxy gives is that of all
 BY_CHANCE = 0.025  # how often a 95 % interval lies on the wrong side of the truth
@@ -122,7 +122,7 @@ def scopes(result: Result) -> Iterator[tuple[str, Sequence[Result], Sequence[str
     """Where something was measured in rounds: the line, its rounds, and the measures."""
     yield "none", result["rounds"], tuple(MEASURES)
     for line in result["lines"]:
-        yield line_name(line), line["rounds"], ON_A_LINE
+        yield line_name(line), line["rounds"], tuple(ON_A_LINE)
 
 
 def compared(result: Result) -> Iterator[tuple[str, Sequence[Result], str, str, Ratio]]:

@@ -11,7 +11,8 @@
   window lost some, the rate is 0.
 - Round trips: a byte there and back on an open connection, one after the other. Under load, while
   one TCP stream runs from home to the client: a byte each 5 ms, whether or not the one before is
-  back. The load's own rate is told with it, and it must still flow at the end.
+  back. The load is all that the arm carries, whose rate is told with it, and then one that each arm
+  can carry; it must still flow at the end.
 - Connections: opened, a byte there and back, closed.
 - CPU: of a fixed number of bytes by one stream from home. ``machine`` is all that this
   machine's CPUs did meanwhile (/proc/stat: the kernel's WireGuard works in no process), less what
@@ -57,6 +58,7 @@ class Effort:
     trips: int = 500
     settle: float = 1.0  # seconds that a load runs before round trips are taken
     loaded: float = 3.0  # seconds that they are taken under it
+    steady: int = 500  # Mbit/s of a load that is the same for all
     opens: float = 2.0  # seconds
     held: int = 1000
     idle: float = 5.0  # seconds that the held connections say nothing
@@ -82,6 +84,8 @@ MEASURES = {
     "loaded": Measure("round trip under load, median", "µs", False),
     "loaded99": Measure("round trip under load, 99 %", "µs", False),
     "loading": Measure("that load's own rate", "Mbit/s", True),
+    "steady": Measure("round trip under the same load for all, median", "µs", False),
+    "steady99": Measure("round trip under the same load for all, 99 %", "µs", False),
     "opens": Measure("connections, one by one", "1/s", True),
     "opens16": Measure("connections, 16 at a time", "1/s", True),
     "machine": Measure("CPU, whole machine", "s/GB", False, 1),
@@ -118,10 +122,13 @@ def udp(arm: Contender, effort: Effort) -> Values:
 
 
 @contextlib.contextmanager
-def load(arm: Contender) -> Iterator[Callable[[], int]]:
-    """One TCP stream from home that is running, and what asks how many bytes it brought."""
+def load(arm: Contender, most: str = "0") -> Iterator[Callable[[], int]]:
+    """One TCP stream from home that is running, and what asks how many bytes it brought.
+
+    ``most``: bits a second, as iperf3 has it; 0 is as many as go.
+    """
     client = arm.net["client"]
-    words = ["--port", str(LOAD), "--reverse", "--time", "60"]
+    words = ["--port", str(LOAD), "--reverse", "--time", "60", "--bitrate", most]
     running = client.start(["iperf3", "--client", arm.to, *words])
     sockets = f"ss -Htni state established dport = :{LOAD}"
 
@@ -150,15 +157,27 @@ def trips(arm: Contender, effort: Effort) -> Values:
 
 
 def loaded(arm: Contender, effort: Effort) -> Values:
-    """Under a load that flows from before the first round trip to after the last."""
-    with load(arm) as brought:
+    """Under all that the arm carries, and under a load that each of them can carry."""
+    full, rate = under(arm, effort)
+    same, _ = under(arm, effort, f"{effort.steady}M")
+    return {
+        "loaded": full["median"],
+        "loaded99": full["p99"],
+        "loading": rate,
+        "steady": same["median"],
+        "steady99": same["p99"],
+    }
+
+
+def under(arm: Contender, effort: Effort, most: str = "0") -> tuple[Values, float]:
+    """Round trips under a load that flows from before the first one to after the last; its rate."""
+    with load(arm, most) as brought:
         time.sleep(effort.settle)  # past its slow start, until its queues are what they will be
         start, before = time.monotonic(), brought()
         found = arm.call("paced", EVERY, effort.loaded)
         took, after = time.monotonic() - start, brought()
         eventually(lambda: brought() > after, f"the load on {arm.name} still flows", within=5)
-    rate = (after - before) * 8 / 1e6 / took
-    return {"loaded": found["median"], "loaded99": found["p99"], "loading": rate}
+    return found, (after - before) * 8 / 1e6 / took
 
 
 def opens(arm: Contender, effort: Effort) -> Values:
@@ -220,15 +239,15 @@ EACH: dict[str, Callable[[Contender, Effort], Values]] = {
 }
 
 
-def on_a_line(arm: Contender, effort: Effort) -> Values:
-    """What is measured of an arm on a line with delay and loss; loads are longer there."""
-    idle = arm.call("trips", 30, 5)
-    return {
-        "down": throughput(arm, 3 * effort.seconds, "--reverse"),
-        "down16": throughput(arm, 3 * effort.seconds, "--reverse", "--parallel", "16"),
-        "trip": idle["median"],
-        "opens16": arm.call("opens", 16, 2 * effort.seconds),
-    }
+# What is measured of an arm on a line with delay and loss; loads are longer there.
+ON_A_LINE: dict[str, Callable[[Contender, Effort], float]] = {
+    "down": lambda arm, effort: throughput(arm, 3 * effort.seconds, "--reverse"),
+    "down16": lambda arm, effort: throughput(
+        arm, 3 * effort.seconds, "--reverse", "--parallel", "16"
+    ),
+    "opens16": lambda arm, effort: arm.call("opens", 16, 2 * effort.seconds),
+    "trip": lambda arm, _: arm.call("trips", 30, 5)["median"],
+}
 
 
 def talking(arm: Contender, *words: object) -> subprocess.Popen[str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from tests.table import markdown, put
 
 from .judged import (
-    ON_A_LINE,
     TITLES,
     Result,
     better,
@@ -28,11 +27,11 @@ from .judged import (
     title,
     values,
 )
-from .measures import MEASURES
+from .measures import MEASURES, ON_A_LINE
 
 GROUPS = (
     ("down", "down16", "up", "datagrams"),
-    ("opens", "opens16", "trip", "trip99", "loaded", "loaded99", "loading"),
+    ("opens", "opens16", "trip", "trip99", "loaded", "loaded99", "loading", "steady", "steady99"),
     ("machine", "relay", "home", "memory"),
 )
 OF_PROCESSES = ("relay", "home", "memory")

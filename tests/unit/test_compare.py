@@ -15,7 +15,7 @@ import pytest
 from bench import judged, peers, plots, ratio, report
 from bench.compare import SEED, Faults, Plan, cut_short, drawn, rounded, torn_down
 from bench.line import Line
-from bench.measures import MEASURES, received
+from bench.measures import MEASURES, ON_A_LINE, received
 from bench.ratio import Ratio
 from tests.table import DOCS, between
 
@@ -168,10 +168,12 @@ def test_where_a_peer_is_better_is_told_the_worst_first() -> None:
     assert row.format("none", 300, 100) in lines
     assert row.format("20 ms, 1 %", 315, 105) in lines
     told = [line.split(" | ")[2] for line in lines[2:-2]]
-    each = len(MEASURES) + len(judged.ON_A_LINE)
+    each = len(MEASURES) + len(ON_A_LINE)
     assert told == ["chisel 1.11.3"] * each + ["frp 0.65.0"] * each
     # Three proxies; the datagrams of two.
-    assert lines[-1].startswith(f"Of {3 * each - 1} comparisons; where nothing differs, about 1 of")
+    count = 3 * each - 1
+    chance = f"about {count * judged.BY_CHANCE:.0f} of"
+    assert lines[-1].startswith(f"Of {count} comparisons; where nothing differs, {chance}")
     assert report.better(result(relay=2))[0] == "In no measure, by the whole 95 % interval."
 
 
