@@ -129,19 +129,25 @@ def load(arm: Contender, most: str = "0") -> Iterator[Callable[[], int]]:
     """
     client = arm.net["client"]
     words = ["--port", str(LOAD), "--reverse", "--time", "60", "--bitrate", most]
-    running = client.start(["iperf3", "--client", arm.to, *words])
+    started = [client.start(["iperf3", "--client", arm.to, *words])]
     sockets = f"ss -Htni state established dport = :{LOAD}"
 
     def brought() -> int:
         return received(client.run(sockets))
 
+    def flows() -> bool:
+        if started[-1].poll() is not None:  # its server was winding up the load before
+            started.append(client.start(["iperf3", "--client", arm.to, *words]))
+        return brought() > MUCH
+
     try:
-        eventually(lambda: brought() > MUCH, f"a load on {arm.name}")
+        eventually(flows, f"a load on {arm.name}")
         yield brought
     finally:
-        running.terminate()
-        running.wait(timeout=30)
-        client.started.remove(running)
+        for running in started:
+            running.terminate()
+            running.wait(timeout=30)
+            client.started.remove(running)
 
 
 def received(sockets: str) -> int:
