@@ -205,8 +205,12 @@ def apply(lab: Lab, wanted: HostPlan, check: str = FINE) -> None:
 
 
 def started(lab: Lab, verb: str, port: int, seconds: float = 7200) -> subprocess.Popen[str]:
-    """A caller that goes on while the relay is changed, for so long or until it is ended."""
-    command = lab.net["client"].argv([*TALK, verb, RELAY, str(port), str(seconds)])
+    """A caller that goes on while the relay is changed, for so long or until it is ended.
+
+    It bears as long a silence as a tunnel has that starts anew on an emulated machine.
+    """
+    words = [verb, RELAY, str(port), str(seconds), *(["50"] if verb == "download" else [])]
+    command = lab.net["client"].argv([*TALK, *words])
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -7,8 +7,10 @@ talk.py segments HOST PORT         TCP alone, with the size of the largest segme
 talk.py size HOST PORT             prints the largest segment that the client may send
 talk.py tcp|udp HOST PORT [SPORT [FROM]]  prints the answer, or fails within two seconds
 talk.py count HOST PORT            TCP: numbers its bytes until the caller has enough
-talk.py download HOST PORT SECONDS prints how many numbered bytes came, each as it should be;
-                                   ends at SIGTERM too, as ``pings`` does
+talk.py download HOST PORT SECONDS [SILENCE]
+                                   prints how many numbered bytes came, each as it should be; fails
+                                   after a silence of 5 seconds, or so many; ends at SIGTERM too, as
+                                   ``pings`` does
 talk.py echo HOST PORT             UDP: what came goes back
 talk.py pings HOST PORT SECONDS    prints how many datagrams were sent and how many came back
 """
@@ -92,11 +94,12 @@ def count(host: str, port: int) -> None:
             threading.Thread(target=send, args=(server.accept()[0],), daemon=True).start()
 
 
-def download(host: str, port: int, seconds: float) -> int:
-    """Read for a time; each word must be the one after the last."""
+def download(host: str, port: int, seconds: float, silence: float = 5) -> int:
+    """Read for a time; each word must be the one after the last, and come before a silence."""
     expected, rest = 0, b""
     end = time.monotonic() + seconds
     with socket.create_connection((host, port), timeout=5) as caller:
+        caller.settimeout(silence)
         while time.monotonic() < end and not ENOUGH.is_set():
             got = caller.recv(65536)
             if not got:
@@ -156,7 +159,7 @@ if __name__ == "__main__":
     if verb in ("count", "echo"):
         {"count": count, "echo": echo}[verb](host, int(port))
     if verb in ("download", "pings"):
-        print({"download": download, "pings": pings}[verb](host, int(port), float(rest[0])))
+        print({"download": download, "pings": pings}[verb](host, int(port), *map(float, rest)))
         sys.exit()
     if verb == "serve":
         serve(host, int(port))
