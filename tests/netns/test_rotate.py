@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -67,9 +68,11 @@ def test_a_homes_keys_change_under_its_flows(lab: Lab, own: bool) -> None:
     assert "waits home" in bring(lab, "91:8082/udp")
     assert answers(lab) == CLIENT
     assert owner(lab) == old.public, "nothing happens until the home comes"
+    gone = time.monotonic()
     home_takes(lab, private)
     comes_with(lab, new)
     eventually(lambda: answers(lab) == CLIENT, "the home answers")
+    away = time.monotonic() - gone
     assert settled(lab) == [], "a rotation under way is no drift"
     shaken = peers(lab)[new.public][3]
     changed(lab, "home", new)
@@ -87,7 +90,7 @@ def test_a_homes_keys_change_under_its_flows(lab: Lab, own: bool) -> None:
     assert int(ended(download)) > 500_000
     sent, back = map(int, ended(pings).split())
     print(f"{sent - back} of {sent} datagrams, one each 10 ms, were lost")
-    assert sent - back < 500
+    assert sent - back < away * 100, f"home was away for {away:.1f} s"
     # The old one is refused.
     changed(lab, "home", replace(old, preshared=new.preshared))
     lab.net["home"].run("wg-quick down wg0")
