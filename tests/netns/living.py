@@ -133,8 +133,8 @@ def stand_in(lab: Lab) -> None:
     """Put the stand-ins for systemd on the relay."""
     relay = lab.net["relay"]
     relay.run(f"mkdir -p {BIN}")
-    # A namespace has no first boot: where this machine has cloud-init, it would be waited for.
     relay.run(["sh", "-c", STOPPED])
+    # A namespace has no first boot: where this machine has cloud-init, it would be waited for.
     tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN, "cloud-init": "#!/bin/sh\n"}
     for name, text in tools.items():
         relay.write(f"{BIN}/{name}", text)

@@ -98,6 +98,23 @@ def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
     apply(lab, first)
 
 
+def test_a_timer_that_cannot_be_set_leaves_the_one_before_in_force(lab: Lab) -> None:
+    """As where the run is killed between the two: the deadline is still the first timer's."""
+    first, second = plans(lab)
+    apply(lab, first)
+    before = running(lab)
+    lay(lab, second)
+    once = f"[ ! -e {BIN}/armed ] || exit 1; touch {BIN}/armed\n"
+    lab.net["relay"].write(f"{BIN}/systemd-run", living.SYSTEMD_RUN.replace("\n", f"\n{once}", 1))
+    with pytest.raises(AssertionError):
+        run(lab, living.APPLY)
+    assert running(lab) != before, "the off-case: the new plan ran by then"
+    assert len(timers(lab)) == 1
+    time_is_up(lab)
+    assert running(lab) == before
+    run(lab, f"rm {BIN}/armed")
+
+
 def test_a_change_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
     first, second = plans(lab)
     apply(lab, first)
