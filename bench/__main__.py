@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.netns.conftest import wireguard_env
 
 from . import peers
-from .compare import CPU, FULL, LINED, SHORT, Plan, Result, ended, measure, within_vm, write
+from .compare import CPU, FULL, LINED, SHORT, Plan, Result, measure, stopped, within_vm, write
 from .progress import say
 from .report import filled, read, text
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, ended)
+    signal.signal(signal.SIGTERM, stopped)
     start = time.monotonic()
     short, full = Plan(SHORT, SHORT_LIMIT, short=True), Plan(FULL, FULL_LIMIT, LINED)
     plan = replace(full if options.full else short, cpu=options.cpu)

@@ -112,7 +112,6 @@ def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, An
         machine.up()
         found["sizes"][str(size)] = ups(machine, size, pairs)
         report(str(size), found["sizes"][str(size)])
-    machine.destroy()
     return ended(found)
 
 

@@ -40,7 +40,7 @@ from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
 from .measures import EACH, ON_A_LINE, Effort, Values, added, once, restarted
-from .origins import commit, compilers, load, loads
+from .origins import begun, compilers, ended
 from .progress import say
 from .ratio import SEED
 
@@ -57,6 +57,7 @@ FAILURES = (AssertionError, OSError, ValueError, KeyError, subprocess.Subprocess
 # Of a VM, as the lab has it. QEMU's `max` has AES and wide vectors, but each is emulated by a call:
 # ChaCha20 is slower with them than without.
 CPU = ""
+MEMORY = "2048"  # MiB of a VM: with 768 it thrashed once all arms had held 1,000 connections
 Result = dict[str, Any]
 
 
@@ -208,7 +209,7 @@ def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] = lambda
     faults, found, draw = Faults(), list[Result](), Random(SEED)  # noqa: S311 - an order
     delayed: list[Result] = []
     with torn_down() as stack:
-        began, before = time.monotonic(), load()
+        began, start = time.monotonic(), begun()
         arms = bring_up(stack, of, plan.arms)
         made = {"machine": machine(), **made_with(of), "vm": False, "effort": vars(plan.effort)}
         made |= {"ciphers": speeds()}
@@ -216,8 +217,7 @@ def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] = lambda
         def so_far() -> Result:
             return {
                 **made,
-                "date": time.strftime("%Y-%m-%d"),
-                "load": loads(before),
+                **ended(start),
                 "seconds": round(time.monotonic() - began),
                 "arms": [arm.name for arm in arms],
                 "versions": {arm.name: arm.version for arm in arms},
@@ -265,13 +265,12 @@ def cut_short(plan: Plan, found: Sequence[Result], delayed: Sequence[Result]) ->
 
 
 def made_with(of: peers.Peers) -> Result:
-    """Which WireGuard, this checkout, and who built the programs."""
+    """Which WireGuard, and who built the programs."""
     programs, go = dict(of.programs), wireguard_env().get("WIREGUARD_GO")
     if go:
         programs["wireguard"] = Path(go)
     return {
         "wireguard": "userspace" if go else "kernel",
-        "commit": commit(),
         "built": compilers(programs),
     }
 
@@ -313,8 +312,10 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
     words += " --machine emulated"
     words += " --short" if plan.short else ""
     words += f" --arms {','.join(plan.arms)}" if plan.arms else ""
-    result = emulated.run(of, plan.cpu, words, int(plan.limit * (2 if plan.lines else 1)) + 1800)
-    return {**result, "missing": result["missing"] | of.missing}
+    most = plan.limit * (2 if plan.lines else 1) + 1800
+    result = emulated.run(words, most, of, {"cpu": plan.cpu, "memory": MEMORY})
+    host = {**result["host"], "cpu asked": plan.cpu}
+    return {**result, "missing": result["missing"] | of.missing, "host": host}
 
 
 def write(path: Path, result: Result) -> None:
@@ -323,7 +324,15 @@ def write(path: Path, result: Result) -> None:
     path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
 
-def ended(*_: object) -> None:
+def give(result: Result, path: Path | None) -> None:
+    """Into a file, or for a person to read."""
+    if path:
+        write(path, result)
+    else:
+        json.dump(result, sys.stdout, indent=1)
+
+
+def stopped(*_: object) -> None:
     """What was started ends with us, also by a signal."""
     sys.exit(1)
 
@@ -346,7 +355,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="shorter loads, and no restarts")
     parser.add_argument("--machine", choices=("here", "emulated"), default="here")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, ended)
+    signal.signal(signal.SIGTERM, stopped)
     of = peers.found(options.peers) if options.peers else peers.get()
     arms = tuple(name for name in options.arms.split(",") if name)
     if unknown := sorted({*arms} - {*ways({}, of)}):
@@ -362,10 +371,7 @@ def main() -> None:
     )
     kept = {"keep": partial(write, options.json)} if options.json else {}
     result = within_vm(of, plan) if options.vm else measure(of, plan, **kept)
-    if options.json:
-        write(options.json, result)
-    else:
-        json.dump(result, sys.stdout, indent=1)
+    give(result, options.json)
 
 
 if __name__ == "__main__":

@@ -19,19 +19,18 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.netns.conftest import wireguard_env
-from tests.vm.inside import booted
 from tests.waiting import eventually
 
+from . import emulated
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
-from .origins import CONGESTION, begun, commit, ended, host, load, processor
+from .origins import CONGESTION, begun, ended, processor
 from .ratio import ratio
 
 TRIPS = 300
@@ -168,17 +167,6 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def within_vm(command: str, timeout: float) -> dict[str, Any]:
-    """What a benchmark's command measures inside a lab VM."""
-    made, before = commit(), load()
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder)) as vm,
-    ):
-        found = vm.json(f"python3 -m {command} --json /dev/stdout", int(timeout))
-    return found | {"commit": made, "host": host(before)}
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -193,7 +181,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.vm:
         words = f"--pairs {options.pairs} --limit {options.limit}"
-        result = within_vm(f"bench.dataplane {words}", options.limit + 300)
+        result = emulated.run(f"bench.dataplane {words}", options.limit + 300)
     else:
         result = measure(options.pairs, options.limit)
     if options.json:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from .progress import say
 
 THERE = "/srv/peers"  # the peers' programs
 CHUNK = 4_000_000  # bytes that are handed over at a time
-MEMORY = 2048  # MiB: with 768 it thrashed once all arms had held 1,000 connections
 FAILURES = (AssertionError, OSError, subprocess.SubprocessError)
 
 
@@ -34,26 +34,36 @@ def hand_over(vm: Inside, of: peers.Peers) -> None:
     vm.run(f"sh -c 'mkdir -p {THERE}; touch {THERE}.tar.gz; tar -xzf {THERE}.tar.gz -C {THERE}'")
 
 
-def run(of: peers.Peers, cpu: str, words: str, most: int, packages: str = "") -> dict[str, Any]:
+def run(
+    words: str,
+    most: float,
+    of: peers.Peers | None = None,
+    options: Mapping[str, str] | None = None,
+    packages: str = "",
+) -> dict[str, Any]:
     """What ``python3 -m WORDS`` writes as JSON there, in ``most`` seconds, and what it ran on.
 
-    One that ends badly has kept what it had until then. ``cpu`` as QEMU names it, or empty for the
-    lab's; ``packages`` are Debian's, which it needs beside the image's.
+    One that ends badly has kept what it had until then. ``of`` are handed over and named in the
+    words; ``options`` of the VM are as ``lab start`` has them, where they differ from the lab's;
+    ``packages`` are Debian's, which it needs beside the image's.
     """
     made, before = commit(), load()
+    asked = [part for name, value in (options or {}).items() for part in (f"--{name}", value)]
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder), "--cpu", cpu, "--memory", str(MEMORY)) as vm,
+        booted(Path(folder), *asked) as vm,
     ):
         say("the VM is up")
         if packages:
             apt = "apt-get -qq -y --no-install-recommends install"
             vm.run(f"sh -c 'apt-get -qq update && {apt} {packages} >/dev/null'", timeout=900)
-        if of.programs:
-            hand_over(vm, of)
-        command = f"python3 -m {words} --peers {THERE} --json /srv/result >/srv/said 2>&1"
+        if of is not None:
+            words += f" --peers {THERE}"
+            if of.programs:
+                hand_over(vm, of)
+        command = f"python3 -m {words} --json /srv/result >/srv/said 2>&1"
         try:
-            vm.run(f"sh -c '{command} || {{ cat /srv/said; exit 1; }}'", most)
+            vm.run(f"sh -c '{command} || {{ cat /srv/said; exit 1; }}'", int(most))
         except FAILURES as error:
             say(f"it did not end well, what it has kept is taken: {error}")
         result = vm.json("cat /srv/result")
@@ -61,5 +71,5 @@ def run(of: peers.Peers, cpu: str, words: str, most: int, packages: str = "") ->
         **result,
         "vm": True,
         "commit": made,
-        "host": {**host(before), "cpu asked": cpu},
+        "host": host(before),
     }

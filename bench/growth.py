@@ -73,7 +73,6 @@ def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
                 "state": state(machine),
             }
             report(str(size), found["sizes"][str(size)])
-        machine.destroy()
     return ended(found)
 
 

@@ -43,7 +43,7 @@ table ip line {{
 
 
 class Machine(Protocol):
-    """What is asked of it."""
+    """What is asked of it. It ends with its VM or its namespaces, and its stack's folder."""
 
     stack: Stack
 
@@ -52,9 +52,6 @@ class Machine(Protocol):
 
     def up(self) -> str:
         """``pulumi up``; what it says."""
-
-    def destroy(self) -> str:
-        """``pulumi destroy``."""
 
     def house(self) -> None:
         """The first home joins, and serves."""

@@ -105,6 +105,14 @@ def busy(load: Result) -> str:
     return f"load {load['before']:.1f} to {load['after']:.1f}"
 
 
+def spread(found: Sequence[float], digits: int = 1) -> str:
+    """The median, the least and the most."""
+    middle, low, high = (
+        f"{v:,.{digits}f}" for v in (statistics.median(found), min(found), max(found))
+    )
+    return f"{middle} ({low} to {high})"
+
+
 def made(result: Result) -> str:
     """What it was made with, as far as the result says."""
     found = [f"TCP {result['machine'].get('congestion', '')}".strip()]
@@ -204,7 +212,7 @@ def shares(result: Result) -> list[str]:
     found = result.get("shares")
     if not found:
         return ["Not measured."]
-    arms, load = found["arms"], found["load"]
+    arms = found["arms"]
     kinds = list(next(iter(arms.values()))[0]["kinds"])
     rows = []
     for arm, rounds in arms.items():
@@ -213,8 +221,7 @@ def shares(result: Result) -> list[str]:
             statistics.median(one["seconds a gigabyte"] * one["kinds"][kind] for one in rounds)
             for kind in kinds
         )
-        whole = f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-        rows.append([title(result, arm), whole, *(f"{part:.1f}" for part in parts)])
+        rows.append([title(result, arm), spread(each), *(f"{part:.1f}" for part in parts)])
     turns_of = len(next(iter(arms.values())))
     few = min(one["samples"] for rounds in arms.values() for one in rounds)
     missing = "".join(
@@ -222,8 +229,7 @@ def shares(result: Result) -> list[str]:
     )
     return [
         f"{found['date']}, medians of {turns_of}, {few:,} samples or more each; this project at"
-        f" {found['commit'] or 'an unknown commit'}, load {load['before']:.1f} to"
-        f" {load['after']:.1f}.{missing}",
+        f" {found['commit'] or 'an unknown commit'}, {busy(found['load'])}.{missing}",
         "",
         *markdown(["s/GB", "whole machine", *kinds], rows),
     ]

@@ -27,10 +27,11 @@ from tests.netns.conftest import RELAY, Lab, wireguard_env
 from tests.netns.topology import internet
 from tests.unit import samples
 
-from .dataplane import machine, within_vm
+from . import emulated
+from .dataplane import machine
 from .origins import begun, ended
 from .ratio import SEED, Ratio, ratio
-from .sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
+from .sizes import ALL, LARGEST, NAMED, PORT, SMALLEST, Size, read
 
 AGAIN = "again"  # the smallest size a second time
 # More is better, and the target for the ratio to the smallest size.
@@ -127,8 +128,8 @@ def compared(result: dict[str, Any], arm: str, what: str) -> Ratio:
 
 def base_of(arm: str, there: Iterable[str]) -> str:
     """What an arm is compared with: of one forward, what peers cost."""
-    peers = next((size.peers for size in ALL if str(size) == arm and size.forwards > 1), 1)
-    base = str(Size(1, peers))
+    size = NAMED.get(arm, SMALLEST)
+    base = str(Size(1, size.peers if size.forwards > 1 else 1))
     return base if base in there else str(SMALLEST)
 
 
@@ -151,7 +152,7 @@ def main() -> None:
     if options.vm:
         words = ["--rounds", str(options.rounds), "--limit", str(options.limit)]
         words += ["--sizes", options.sizes] if options.sizes else []
-        result = within_vm(f"bench.scale {' '.join(words)}", options.limit + 900)
+        result = emulated.run(f"bench.scale {' '.join(words)}", options.limit + 900)
     else:
         result = measure(sizes, options.rounds, options.limit)
     if options.json:

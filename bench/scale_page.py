@@ -19,14 +19,14 @@ from tests.table import DOCS, markdown, put
 from . import pictures
 from .changes import ROWS
 from .growth import ACTS, middle
+from .report import busy, spread
 from .scale import AGAIN, TARGETS, UNITS, compared
 from .scale_targets import ratios, targets
-from .sizes import ALL, FORWARDS, PEERS, SMALLEST, Size
+from .sizes import FORWARDS, NAMED, PEERS, SMALLEST, Size
 from .stages import Stage, read, total
 from .timeline import FLOORS, LEAN, RELAY
 
 PAGE, DATA = DOCS / "scale.md", DOCS / "bench"
-SIZES = {str(size): size for size in ALL}
 
 
 def on(result: dict[str, Any], what: str) -> str:
@@ -35,25 +35,16 @@ def on(result: dict[str, Any], what: str) -> str:
     made = f"{result['date']}, {result['commit'] or 'no commit'}: " if "date" in result else ""
     text = (
         f"{made}{what}; Linux {machine['kernel']}, {machine['cpus']} x {machine['cpu']},"
-        f" {_busy(load)}."
+        f" {busy(load)}."
     )
     host = result.get("host")
-    return f"{text} The VM's host: {host['cpu']}, {_busy(host['load'])}." if host else text
-
-
-def _busy(load: dict[str, float]) -> str:
-    return f"load {load['before']:.1f} to {load['after']:.1f}"
-
-
-def spread(values: Sequence[float]) -> str:
-    """The median, the least and the most."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{text} The VM's host: {host['cpu']}, {busy(host['load'])}." if host else text
 
 
 def data(name: str, result: dict[str, Any]) -> list[str]:
     """Ratios to one forward of as many peers, with verdicts."""
     rounds = result["rounds"]
-    measured = [name for name in [*SIZES, AGAIN] if name in rounds[0] and name != str(SMALLEST)]
+    measured = [name for name in [*NAMED, AGAIN] if name in rounds[0] and name != str(SMALLEST)]
     heads = ["forwards", "peers"]
     for what, (more, target) in TARGETS.items():
         heads.append(f"{what} (at {'least' if more else 'most'} {target})")
@@ -67,14 +58,12 @@ def data(name: str, result: dict[str, Any]) -> list[str]:
 
 
 def _named(name: str) -> list[str]:
-    size = SIZES.get(name)
+    size = NAMED.get(name)
     return [size.what, str(size.peers)] if size else ["1, a second time", "1"]
 
 
 def _absolute(rounds: Sequence[dict[str, Any]], what: str) -> str:
-    values = [r[str(SMALLEST)][what] for r in rounds]
-    middle_one, least, most = statistics.median(values), min(values), max(values)
-    return f"{middle_one:,.0f} ({least:,.0f} to {most:,.0f}) {UNITS[what]}"
+    return f"{spread([r[str(SMALLEST)][what] for r in rounds], 0)} {UNITS[what]}"
 
 
 def _cell(result: dict[str, Any], name: str, what: str) -> str:
@@ -142,13 +131,12 @@ def timeline(result: dict[str, Any]) -> list[str]:
     ]
     kernels = [_seconds([s for s in found if s.name == "kernel"]) for found in starts.values()]
     before = ", ".join(f"{s.name} {s.seconds:.1f} s" for s in read(result["prepared"]))
-    cache = cached(result)
     return [
         on(result, f"{len(result['rounds'])} rounds" if len(result["rounds"]) > 1 else "One round"),
         "",
         *markdown(["the machine is started with", "s", "relay to it, each round"], rows),
         "",
-        f"Before that, {cache}: {before}.",
+        f"Before that, {cached(result)}: {before}.",
         "",
         f"The same kernel took {', '.join(kernels)} s: where these differ, the computer was busy.",
         "The stages of the round in the middle, which the picture shows:",

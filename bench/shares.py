@@ -14,7 +14,6 @@ and OpenSSH has half of its cipher (Poly1305; ChaCha20 is OpenSSL's).
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import Any
 
 from . import emulated, peers
 from .arms import iperf
-from .compare import CPU, bring_up, made_with, write
+from .compare import CPU, MEMORY, bring_up, give, made_with
 from .contender import Contender
 from .dataplane import machine
 from .hooks import sampled
@@ -149,13 +148,11 @@ def main() -> None:
     of = peers.found(options.peers) if options.peers else peers.get()
     if options.vm:
         words = f"bench.shares --arms {options.arms} --rounds {options.rounds}"
-        result = emulated.run(of, options.cpu, words, 1800, packages="linux-perf")
+        asked = {"cpu": options.cpu, "memory": MEMORY}
+        result = emulated.run(words, 1800, of, asked, packages="linux-perf")
     else:
         result = measure(of, options.arms.split(","), options.rounds)
-    if options.json:
-        write(options.json, result)
-    else:
-        json.dump(result, sys.stdout, indent=1)
+    give(result, options.json)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ ALL = tuple(
     for peers in PEERS
     for forwards, ranged in [*((n, False) for n in FORWARDS), (FORWARDS[-1], True)]
 )
+NAMED = {str(size): size for size in ALL}
 
 
 def read(text: str) -> Size:
