@@ -81,13 +81,13 @@ def main() -> None:
         try:
             floor = boot_with_packages(relay)
             print(f"boot with the same packages only    {floor:6.1f} s", flush=True)
-            up = timed(lambda: relay.pulumi("up", "--yes", "--skip-preview"))
+            up = timed(relay.up)
             print(f"pulumi up, from nothing to ready    {up:6.1f} s   ratio {up / floor:.2f}")
             floor_stack = three(folder / "three")
             compare("asks the machine", relay, floor_stack, pairs)
             relay.configure(vps={"kind": "lab"}, homes=HOMES, drift=False)
             compare("drift: false", relay, floor_stack, pairs)
-            relay.pulumi("destroy", "--yes", "--skip-preview")
+            relay.destroy()
         finally:
             relay.lab("down")
 
@@ -101,7 +101,7 @@ def three(folder: Path) -> Stack:
     project = {"name": "cgnat-relay", "runtime": {"name": "python", "options": {"virtualenv": ""}}}
     project["runtime"]["options"]["virtualenv"] = sys.prefix  # type: ignore[index]
     (folder / "Pulumi.yaml").write_text(json.dumps(project))
-    stack.pulumi("up", "--yes", "--skip-preview")
+    stack.up()
     return stack
 
 

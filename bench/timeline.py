@@ -169,7 +169,7 @@ def started(folder: Path) -> dict[str, list[dict[str, Any]]]:
             found[label] = plain(stages, min(s.start for s in stages))
         stages = up(stack)
         found[RELAY] = plain(stages, min(s.start for s in stages))
-        stack.pulumi("destroy", "--yes", "--skip-preview")
+        stack.destroy()
     finally:
         stack.lab("down")
     return found

@@ -30,10 +30,10 @@ def first_update(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sta
     try:
         stack.pulumi("preview", "--diff")
         with ProcessWatch() as watch:
-            stack.pulumi("up", "--yes", "--skip-preview")
+            stack.up()
         yield stack, watch
         stack.lab("stop", "test-home")
-        stack.pulumi("destroy", "--yes", "--skip-preview")
+        stack.destroy()
         assert stack.lab("status").strip() == "[]"
         assert open_files_below(stack.folder) == []
     finally:

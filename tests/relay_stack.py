@@ -73,6 +73,12 @@ class Stack:
             return f"{done.stdout}\nexit status {done.returncode}"
         return done.stdout
 
+    def up(self, check: bool = True) -> str:
+        return self.pulumi("up", "--yes", "--skip-preview", check=check)
+
+    def destroy(self, check: bool = True) -> str:
+        return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
+
     def lines(self, *words: str) -> Iterator[str]:
         """Run the engine; its output line by line as it comes."""
         with subprocess.Popen(**self._engine(words)) as process:

@@ -46,13 +46,13 @@ def broken(tmp_path: Path) -> Iterator[Stack]:
     (tmp_path / "__main__.py").write_text(text)
     (tmp_path / "Pulumi.yaml").write_text(PROJECT.format(venv=str(ROOT / ".venv")))
     yield stack
-    stack.pulumi("destroy", "--yes", "--skip-preview")
+    stack.destroy()
     assert stack.lab("status").strip() == "[]"
 
 
 def test_broken_user_data_fails_up_with_the_consoles_tail(broken: Stack) -> None:
     started = time.monotonic()
-    said = broken.pulumi("up", "--yes", "--skip-preview", check=False)
+    said = broken.up(check=False)
     taken = time.monotonic() - started
     assert "exit status 0" not in said
     assert f"never opened within {DEADLINE} s" in said

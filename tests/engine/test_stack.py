@@ -56,7 +56,7 @@ def test_what_homes_take_is_in_the_state_once(relay: Stack) -> None:
 
 
 def test_an_unchanged_program_changes_nothing(relay: Stack) -> None:
-    said = relay.pulumi("up", "--yes", "--skip-preview")
+    said = relay.up()
     assert "unchanged" in said
     assert all(word not in said for word in ("created", "updated", "replaced", "deleted"))
 

@@ -59,10 +59,10 @@ class Owned:
         return self.stack.pulumi("preview", *words, check=check)
 
     def up(self, check: bool = True) -> str:
-        return self.stack.pulumi("up", "--yes", "--skip-preview", check=check)
+        return self.stack.up(check=check)
 
     def destroy(self, check: bool = True) -> str:
-        return self.stack.pulumi("destroy", "--yes", "--skip-preview", check=check)
+        return self.stack.destroy(check=check)
 
     def house(self) -> None:
         """The first home joins, with the config that is the stack's output."""

@@ -152,10 +152,10 @@ class Adopted:
             self.stack.secret("vps.password", password)
 
     def up(self, check: bool = True) -> str:
-        return self.stack.pulumi("up", "--yes", "--skip-preview", check=check)
+        return self.stack.up(check=check)
 
     def destroy(self, check: bool = True) -> str:
-        return self.stack.pulumi("destroy", "--yes", "--skip-preview", check=check)
+        return self.stack.destroy(check=check)
 
     def house(self) -> None:
         """A home joins; it is on the machine itself, so it dials another address of it."""

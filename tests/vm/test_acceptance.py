@@ -47,7 +47,7 @@ def test_where_all_answers_it_ends_0(home: Stack) -> None:
     assert "tcp/8082 to plain: no handshake: plain has never been seen" in said
     assert code == 1
     home.configure(vps={"kind": "lab"}, homes=HOMES[:1], probe=True)
-    update = home.pulumi("up", "--yes", "--skip-preview")
+    update = home.up()
     assert FINE in update, "what the update's own probe saw"
     code, said = doctor(home)
     assert (code, said.count(": answers")) == (0, 3)
@@ -91,11 +91,11 @@ def test_an_update_that_probes_fails_by_name_and_finishes_once_it_is_mended(home
     more = [{**HOMES[0], "forwards": [*HOMES[0]["forwards"], "8443:8081"]}]
     home.configure(vps={"kind": "lab"}, homes=more, probe=True)
     with broken(home, "test-home", "systemctl stop hello", "systemctl start hello"):
-        said = home.pulumi("up", "--yes", "--skip-preview", check=False)
+        said = home.up(check=False)
     assert "tcp/8443 to home: service down: home refuses port 8081" in said
     assert "exit status 0" not in said
     assert "Traceback" not in said
-    said = home.pulumi("up", "--yes", "--skip-preview")
+    said = home.up()
     assert "tcp/8443 to home: answers" in said
 
 
@@ -107,6 +107,6 @@ def test_a_home_that_is_gone_is_named(home: Stack) -> None:
     assert "tcp/80 to home: no handshake: home has never been seen" in said
     assert code == 1
     home.configure(vps={"kind": "lab"}, homes=HOMES)
-    home.pulumi("up", "--yes", "--skip-preview")
+    home.up()
     restart_relays_tunnel(home, "true")
     answers(home)

@@ -137,7 +137,7 @@ def test_a_relay_is_provisioned_with_it(image: str, tmp_path: Path) -> None:
     stack.configure(vps={"kind": "lab", "image": image}, homes=homes, ssh={"port": 2222})
     stack.init()
     try:
-        stack.pulumi("up", "--yes", "--skip-preview")
+        stack.up()
         stack.lab("home", "test-home", stdin=stack.outputs()["homeConfig"])
         eventually(lambda: callers.page(stack, 80) == GREETING, "the page", within=BOOT)
         assert callers.datagram(stack, 5353) == GREETING
@@ -147,6 +147,6 @@ def test_a_relay_is_provisioned_with_it(image: str, tmp_path: Path) -> None:
         stack.lab("reset", "test-relay")
         callers.answers(stack, within=BOOT)
         assert "unchanged" in stack.pulumi("preview"), "SSH is at its port, and nothing has drifted"
-        stack.pulumi("destroy", "--yes", "--skip-preview")
+        stack.destroy()
     finally:
         stack.lab("down")

@@ -22,7 +22,7 @@ OWNER = "wg show wg0 allowed-ips | grep -F 172.16.0.19/32 | cut -f 1"
 
 def update(stack: Stack, homes: list[dict[str, object]], check: bool = True) -> str:
     stack.configure(vps={"kind": "lab"}, homes=homes)
-    return stack.pulumi("up", "--yes", "--skip-preview", check=check)
+    return stack.up(check=check)
 
 
 def take(stack: Stack) -> None:

@@ -18,10 +18,10 @@ ASK = "systemctl is-enabled cgnat-relay-tls; systemctl is-active cgnat-relay-tls
 @pytest.fixture(scope="module")
 def on(home: Stack) -> Iterator[Stack]:
     home.configure(vps={"kind": "lab"}, homes=HOMES, tunnel={"tls": {"port": 8444}})
-    home.pulumi("up", "--yes", "--skip-preview")
+    home.up()
     yield home
     home.configure(vps={"kind": "lab"}, homes=HOMES)
-    home.pulumi("up", "--yes", "--skip-preview")
+    home.up()
     assert home.inside("test-relay", ASK, check=False).split()[-1] != "active"
     left = "ls /etc/cgnat-relay; ls /etc/systemd/system; systemctl --failed --no-legend"
     assert "tls" not in home.inside("test-relay", left)

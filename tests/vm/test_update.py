@@ -30,7 +30,7 @@ def changed(home: Stack, before: dict[str, str]) -> Iterator[tuple[Stack, str, s
     home.configure(vps={"kind": "lab"}, homes=CHANGED, devices=["laptop"])
     with socket.create_connection(reach(home, 80), timeout=30) as connection:
         preview = home.pulumi("preview", "--diff")
-        said = home.pulumi("up", "--yes", "--skip-preview")
+        said = home.up()
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert b"hello from home" in connection.makefile("rb").read()
     yield home, preview, said
@@ -87,7 +87,7 @@ def moved(changed: tuple[Stack, str, str]) -> tuple[Stack, str]:
     stack.inside("test-home", "systemctl restart wg-quick@wg0")
     answers(stack, 80)
     stack.configure(vps={"kind": "lab"}, homes=CHANGED, ssh={"port": 2222}, tunnel={"port": 4500})
-    return stack, stack.pulumi("up", "--yes", "--skip-preview")
+    return stack, stack.up()
 
 
 def test_the_machine_is_another_one(moved: tuple[Stack, str], before: dict[str, str]) -> None:
