@@ -8,11 +8,12 @@ import subprocess
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench import judged, peers, plots, ratio, report
+from bench import arms, judged, peers, plots, ratio, report
 from bench.compare import SEED, Faults, Plan, cut_short, drawn, rounded, torn_down
 from bench.line import Line
 from bench.measures import MEASURES, ON_A_LINE, received
@@ -183,6 +184,32 @@ def test_where_a_peer_is_better_in_what_is_measured_once_is_told_too() -> None:
     found["once"]["relay"] = slow
     what = "restarted: until new connections are answered"
     assert f"| {what} | none | frp 0.65.0 | 3.2 s | 9.6 s | 3.00, once |" in judged.better(found)
+    slow["restarted"] = {"kept": False, "back": 3.3}
+    assert not any(what in line for line in judged.better(found)), "that is noise"
+
+
+def test_a_picture_of_what_no_arm_could_do_is_empty() -> None:
+    _, axes = plots.pyplot.subplots()
+    plots.bars(axes, [{}], ["relay"], "down")
+    assert [text.get_text().strip() for text in axes.texts] == ["none"]
+
+
+def iperf(*said: str) -> tuple[Any, list[str]]:
+    """What comes of these answers of iperf3's, and those that were not asked for."""
+    left = list(said)
+    client = SimpleNamespace(run=lambda *_, **__: left.pop(0))
+    arm: Any = SimpleNamespace(name="relay", to="198.51.100.7", net={"client": client})
+    return lambda: arms.iperf(arm), left
+
+
+def test_iperf3_is_asked_again_only_while_its_server_winds_up() -> None:
+    ask, left = iperf('{"error": "the server is busy"}', '{"end": {"streams": 1}}', "{}")
+    assert ask() == {"streams": 1}
+    assert left == ["{}"]
+    ask, left = iperf('{"error": "unable to send: broken pipe"}', '{"end": {}}')
+    with pytest.raises(AssertionError, match="iperf3 by relay: unable to send: broken pipe"):
+        ask()
+    assert left == ['{"end": {}}']
 
 
 def test_what_an_arm_cannot_do_and_who_is_missing_is_said() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from bench import origins
 
@@ -38,3 +41,20 @@ def test_what_is_not_told_is_left_out(tmp_path: Path) -> None:
 def test_the_machine_is_told_with_what_makes_ciphers_fast() -> None:
     said = Path("/proc/cpuinfo").read_text()
     assert (" aes " in said) == ("aes" in origins.processor()["flags"])
+
+
+def test_a_result_written_into_the_docs_is_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for name in ("docs/result", "program"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("before")
+    for words in (["git", "init", "-q"], ["git", "add", "."], [*who, "commit", "-qm", "a"]):
+        subprocess.run(words, cwd=tmp_path, check=True)
+    monkeypatch.setattr(origins, "ROOT", tmp_path)
+    clean = origins.commit()
+    (tmp_path / "docs/result").write_text("after")
+    assert origins.commit() == clean
+    (tmp_path / "program").write_text("after")
+    assert origins.commit() == f"{clean}-dirty"

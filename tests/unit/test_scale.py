@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import growth, load, scale_page, scale_targets
-from bench.scale import AGAIN
+from bench.scale import AGAIN, base_of
 from bench.sizes import ALL, LARGEST, PORT, SMALLEST, Size, read
 from bench.stages import (
     COMMANDS,
@@ -136,6 +136,13 @@ def rounds(new: float) -> list[dict[str, dict[str, float]]]:
     one = {"throughput": 1000.0, "round trip": 300.0, "new connections": 1000.0}
     large = {"throughput": 990.0, "round trip": 303.0, "new connections": new}
     return [{str(SMALLEST): one, str(LARGEST): large, AGAIN: one}] * 3
+
+
+def test_a_size_is_set_against_one_forward_of_as_many_peers() -> None:
+    there = [*map(str, ALL), AGAIN]
+    assert base_of("1,000 of 250", there) == base_of("1,000 as a range of 250", there) == "1 of 250"
+    assert {base_of(name, there) for name in ("1 of 250", AGAIN, "10 of 1")} == {str(SMALLEST)}
+    assert base_of("1,000 of 250", [str(SMALLEST)]) == str(SMALLEST), "that size was not measured"
 
 
 @pytest.mark.parametrize(("new", "verdict"), [(950.0, "met"), (850.0, "missed")])
