@@ -16,6 +16,8 @@ from ipaddress import IPv6Network
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -112,6 +114,28 @@ def wireguard_key(seed: str) -> WireGuardKey:
     public = X25519PrivateKey.from_private_bytes(bytes(raw)).public_key()
     encoded = base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
     return WireGuardKey(public=encoded, private=base64.b64encode(raw).decode())
+
+
+def derived_keys(
+    seed: str, who: str, public: str | None = None, following: PeerKeys | None = None
+) -> PeerKeys:
+    """A peer's keys, from a base64 seed of 32 random bytes that many share.
+
+    ``who`` is the peer's name, unique among them; ``public`` its public key, where it keeps a
+    private one to itself. HKDF with SHA-256 (RFC 5869): nobody gets from one peer's keys to the
+    seed or to another's, nor from a peer's private key to its preshared one.
+    """
+
+    def derived(what: str) -> str:
+        info = f"cgnat-relay {who} {what}".encode()
+        raw = HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(_decode(seed))
+        return base64.b64encode(raw).decode()
+
+    preshared = derived("preshared")
+    if public:
+        return PeerKeys(public, preshared, following=following)
+    pair = wireguard_key(derived("private"))
+    return PeerKeys(pair.public, preshared, pair.private, following)
 
 
 def is_wireguard_key(text: str) -> bool:

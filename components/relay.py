@@ -25,6 +25,7 @@ from .keys import (
     PeerKeys,
     RelayKeys,
     SshKey,
+    derived_keys,
     ssh_key,
     tls_key,
     unique_local,
@@ -165,31 +166,18 @@ class Relay(pulumi.ComponentResource):
             )
             return made.base64
 
-        def pair(peer: Peer, key: int, public: str | None) -> dict[str, Any]:
-            who = f"{'home' if isinstance(peer, Home) else 'device'}-{peer.name}"
-            return {
-                "preshared": seed(of_generation(f"{who}-preshared", key)),
-                "private": None if public else seed(of_generation(f"{who}-key", key)),
-                "public": public,
-            }
-
-        def pairs(peer: Peer) -> list[dict[str, Any]]:
-            """One of each generation that is accepted."""
-            found = [pair(peer, peer.key, peer.public_key)]
-            if peer.next_key:
-                found.append(pair(peer, peer.next_key.key, peer.next_key.public_key))
-            return found
-
         tunnel = settings.tunnel
-        generations = [tunnel.key, *([tunnel.next_way.key] if tunnel.next_way else [])]
+        own = [tunnel.key, *([tunnel.next_way.key] if tunnel.next_way else [])]
         # The first stays for ever: it is what homes derive their marks from.
-        made = {key: seed(of_generation("wireguard-key", key)) for key in {1, *generations}}
+        made = {key: seed(of_generation("wireguard-key", key)) for key in {1, *own}}
         return {
             "identity": made[1],
-            "wireguard": [made[key] for key in generations],
+            "wireguard": [made[key] for key in own],
             "host": None if settings.site.adopted else seed("host-key"),
             "management": None if settings.site.adopted else seed("management-key"),
-            "peers": {peer.name: pairs(peer) for peer in settings.peers},
+            "peers": {
+                str(key): seed(of_generation("peers-seed", key)) for key in generations(settings)
+            },
             "prefix": seed("ipv6-global-id", GLOBAL_ID_BYTES, secret=False),
             "tls": None if settings.tunnel.tls is None else seed("tls-key"),
         }
@@ -309,7 +297,7 @@ def _keys(settings: Settings, seeds: Mapping[str, Any]) -> pulumi.Output[RelayKe
             identity=wireguard_key(found["identity"]).public,
             host=ssh_key(found["host"]) if found["host"] else None,
             management=ssh_key(found["management"]) if found["management"] else None,
-            peers={name: peer_keys(pairs) for name, pairs in found["peers"].items()},
+            peers={peer.name: peer_keys(peer, found["peers"]) for peer in settings.peers},
             prefix=unique_local(found["prefix"]),
             tls=tls_key(found["tls"]) if found["tls"] else None,
         )
@@ -331,15 +319,18 @@ def of_generation(name: str, key: int) -> str:
     return name if key == 1 else f"{name}-{key}"
 
 
-def peer_keys(seeds: Sequence[Mapping[str, Any]]) -> PeerKeys:
-    """A peer's keys from the seeds of its present generation and, if there is one, the next."""
-    seed, *others = seeds
-    following = peer_keys(others) if others else None
-    preshared = str(seed["preshared"])
-    if seed["public"]:
-        return PeerKeys(seed["public"], preshared, following=following)
-    pair = wireguard_key(seed["private"])
-    return PeerKeys(pair.public, preshared, pair.private, following)
+def generations(settings: Settings) -> list[int]:
+    """Of the peers' keys, each that is accepted from somebody."""
+    following = {peer.next_key.key for peer in settings.peers if peer.next_key}
+    return sorted({peer.key for peer in settings.peers} | following)
+
+
+def peer_keys(peer: Peer, seeds: Mapping[str, str]) -> PeerKeys:
+    """A peer's keys of its present generation and, if there is one, the next."""
+    who = f"{'home' if isinstance(peer, Home) else 'device'}-{peer.name}"
+    ahead = peer.next_key
+    following = derived_keys(seeds[str(ahead.key)], who, ahead.public_key) if ahead else None
+    return derived_keys(seeds[str(peer.key)], who, peer.public_key, following)
 
 
 def _rules(settings: Settings, uplink: Uplink) -> dict[str, str]:

@@ -168,7 +168,8 @@ class Stack:
                 seed, digits = (self._plain(resource["outputs"][k]) for k in ("base64", "hex"))
                 found |= {seed, digits, wireguard_key(seed).private}
                 found |= set(ssh_key(seed).private.splitlines()[3:-1])  # below the public half
-        for text in self.outputs()["homeConfigs"].values():
+        outputs = self.outputs()
+        for text in (*outputs["homeConfigs"].values(), *outputs["deviceConfigs"].values()):
             for line in text.splitlines():
                 if line.startswith(("PrivateKey = ", "PresharedKey = ")):
                     found.add(line.partition(" = ")[2])

@@ -49,9 +49,8 @@ def test_nothing_is_made_but_keys_and_the_plan(
     run = program({"homes": HOMES, "vps": VPS})
     assert sorted(run.recorder.resources) == [
         "relay",
-        "relay-home-home-key",
-        "relay-home-home-preshared",
         "relay-ipv6-global-id",
+        "relay-peers-seed",
         "relay-plan",
         "relay-wireguard-key",
     ]

@@ -33,13 +33,10 @@ LOCAL = "command:local:Command"
 def test_resources(program: Program) -> None:
     recorder = program({"homes": HOMES}).recorder
     assert recorder.of_type(BYTES) == [
-        "relay-home-home-key",
-        "relay-home-home-preshared",
-        "relay-home-nas-key",
-        "relay-home-nas-preshared",
         "relay-host-key",
         "relay-ipv6-global-id",
         "relay-management-key",
+        "relay-peers-seed",
         "relay-wireguard-key",
     ]
     assert recorder.of_type(LOCAL) == [
@@ -61,7 +58,7 @@ def test_every_key_is_secret_wherever_it_goes(program: Program) -> None:
     for line in str(run.outputs["homeConfigs"]).replace("\\n", "\n").splitlines():
         if line.startswith(("PrivateKey", "PresharedKey")):
             keys.add(line.split(" = ")[1])
-    assert len(keys) > 14
+    assert len(keys) > 12
     for name, args in run.recorder.resources.items():
         for key, value in args.inputs.items():
             if any(secret in str(value) for secret in keys):
@@ -174,10 +171,9 @@ def test_homes_in_another_order_change_no_key_and_no_address(program: Program) -
     assert there == back
 
 
-def test_a_homes_own_key_is_used_and_none_is_made(program: Program) -> None:
+def test_a_homes_own_key_is_used_and_none_is_given(program: Program) -> None:
     own = "MjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjI="
     run = program({"homes": [{**HOMES[0], "publicKey": own}]})
-    assert "relay-home-home-key" not in run.recorder.resources
     assert "PrivateKey = PUT-THE-PRIVATE-KEY-OF-THIS-PEER-HERE" in run.outputs["homeConfig"]
     assert own in plain(run.recorder.resources["relay-server"].inputs["stdin"])
 

@@ -37,19 +37,28 @@ def private(run: Run, home: str = "home") -> str:
     return str(found)
 
 
-def test_a_generation_adds_seeds_and_takes_seeds_away_and_changes_none(program: Program) -> None:
+def test_a_generation_is_one_seed_for_all_that_have_it(program: Program) -> None:
     first, both, second = (program({"homes": [home]}) for home in (HOME, NEXT, SECOND))
-    one = {"relay-home-home-key", "relay-home-home-preshared"}
-    two = {"relay-home-home-key-2", "relay-home-home-preshared-2"}
-    assert one <= seeds(first)
-    assert seeds(both) == seeds(first) | two
-    assert seeds(second) == seeds(both) - one
-    for name in two:
-        made = both.recorder.states[name]["base64"]
-        for resource, args in both.recorder.resources.items():
-            for key, value in args.inputs.items():
-                assert made not in str(value) or is_secret(value), f"{resource}.{key}"
+    one, two = "relay-peers-seed", "relay-peers-seed-2"
+    assert one in seeds(first)
+    assert seeds(both) == seeds(first) | {two}
+    assert seeds(second) == seeds(both) - {one}
+    phone = {"name": "phone", "next": {"key": 2}}
+    assert seeds(program({"homes": [NEXT], "devices": [phone]})) == seeds(both)
+    made = both.recorder.states[two]["base64"]
+    for resource, args in both.recorder.resources.items():
+        for key, value in args.inputs.items():
+            assert made not in str(value) or is_secret(value), f"{resource}.{key}"
     assert bundle_of(first) != bundle_of(both) != bundle_of(second)
+
+
+def test_of_one_seed_each_peer_has_keys_of_its_own(program: Program) -> None:
+    devices = [{"name": "phone"}, {"name": "laptop"}]
+    config = {"homes": [HOME, {"name": "nas", "forwards": [443]}], "devices": devices}
+    outputs = program(config).outputs
+    texts = [*outputs["homeConfigs"].values(), *outputs["deviceConfigs"].values()]
+    for what in ("PrivateKey", "PresharedKey"):
+        assert len({re.search(rf"{what} = (\S+)", text)[1] for text in texts}) == 4
 
 
 def test_only_the_plan_changes(program: Program) -> None:
@@ -78,16 +87,17 @@ def test_what_a_home_is_given_is_the_newest(program: Program) -> None:
 
 def test_a_device_has_generations_too(program: Program) -> None:
     run = program({"homes": [HOME], "devices": [{"name": "phone", "key": 2, "next": {"key": 5}}]})
-    assert {name for name in seeds(run) if "phone" in name} == {
-        f"relay-device-phone-{what}-{key}" for what in ("key", "preshared") for key in (2, 5)
+    assert {name for name in seeds(run) if "peers" in name} == {
+        "relay-peers-seed",
+        "relay-peers-seed-2",
+        "relay-peers-seed-5",
     }
 
 
 def test_a_key_of_ones_own_gets_a_preshared_key_alone(program: Program) -> None:
     home = HOME | {"next": {"key": 2, "publicKey": OWN}}
     run = program({"homes": [home]})
-    assert "relay-home-home-preshared-2" in seeds(run)
-    assert "relay-home-home-key-2" not in seeds(run)
+    assert "relay-peers-seed-2" in seeds(run)
     assert "PrivateKey = PUT-" in run.outputs["homeConfig"]
 
 
