@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -75,9 +76,10 @@ def _local_port(uplink: Uplink) -> int:
 
 
 def script(files: Mapping[str, str]) -> str:
-    """The static script, then ``files`` as base64 in quoted here-documents, then its start.
+    """The static script, then ``files`` in quoted here-documents, then its start.
 
-    The start is the last line, so a script that was cut short does nothing.
+    They are gzip in base64: the state holds a script for each home. The start is the last line,
+    so a script that was cut short does nothing.
     """
     head = (STATIC / "install").read_text()
     return "\n".join([head.rstrip("\n"), "", *_data(files), "", 'main "$@"', ""])
@@ -88,8 +90,8 @@ def _data(files: Mapping[str, str]) -> Iterator[str]:
     yield "\tcase $1 in"
     for name, text in files.items():
         yield f"\t{name})"
-        yield f"\t\tbase64 -d <<'{END}'"
-        yield base64.encodebytes(text.encode()).decode().rstrip("\n")
+        yield f"\t\tbase64 -d <<'{END}' | gzip -d"
+        yield base64.encodebytes(gzip.compress(text.encode(), mtime=0)).decode().rstrip("\n")
         yield END
         yield "\t\t;;"
     yield "\t*) return 1 ;;"

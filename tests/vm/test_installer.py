@@ -6,6 +6,7 @@ What the lab put there is moved aside first and put back at the end, for the tes
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 import time
 from collections.abc import Iterator
@@ -64,11 +65,11 @@ def run(stack: Stack, words: str = "", installer: str | None = None) -> str:
 def files(stack: Stack) -> dict[str, str]:
     """The data in this home's installer."""
     found = re.findall(
-        r"^\t(\S+)\)\n\t\tbase64 -d <<'END'\n(.*?)\nEND$",
+        r"^\t(\S+)\)\n\t\tbase64 -d <<'END' \| gzip -d\n(.*?)\nEND$",
         str(stack.outputs()["homeInstaller"]),
         re.MULTILINE | re.DOTALL,
     )
-    return {name: base64.b64decode(text).decode() for name, text in found}
+    return {name: gzip.decompress(base64.b64decode(text)).decode() for name, text in found}
 
 
 def interface(stack: Stack) -> str:
