@@ -46,8 +46,8 @@ KINDS = (
     ("network", r"tcp|udp|\bip6?_|skb|sock|\bsk_|dev_|veth|net_|napi|neigh|fib|dst_|gro|gso|qdisc"),
     ("queues, timers, switching", r"sched|queue|timer|tick|wake|lock|irq|rcu|task|workqueue|poll"),
 )
-PROGRAM, KERNEL = "programs themselves", "the kernel's rest"
-ALL = (*(name for name, _ in KINDS), KERNEL, PROGRAM)
+PROGRAM, KERNEL, UNKNOWN = "programs themselves", "the kernel's rest", "perf could not tell"
+ALL = (*(name for name, _ in KINDS), KERNEL, PROGRAM, UNKNOWN)
 RATE = 499  # samples a second and CPU: no divisor of the kernel's own ticks
 
 
@@ -55,6 +55,8 @@ def kind(symbol: str, where: str) -> str:
     """What a sample is counted as; empty for an idle CPU. ``where`` is a program or [a module]."""
     if re.search(IDLE, symbol):
         return ""
+    if where == "[unknown]":
+        return UNKNOWN
     inside = where.startswith("[")
     for name, pattern in KINDS:
         if (inside or name == KINDS[0][0]) and re.search(pattern, f"{symbol} {where}"):

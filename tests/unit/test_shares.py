@@ -27,6 +27,7 @@ LINES = """
         ("_aesni_gcm_encrypt", "libcrypto.so.3", "ciphers"),
         ("nft_do_chain", "[nf_tables]", "filter, NAT, conntrack"),
         ("tcp_something", "iperf3", shares.PROGRAM),
+        ("0xffffffffc0a1b2c3", "[unknown]", shares.UNKNOWN),
         ("pv_native_safe_halt", "[kernel.kallsyms]", ""),
     ],
 )
