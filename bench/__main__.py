@@ -9,17 +9,15 @@ loss. PAGE gets the tables between its markers.
 
 from __future__ import annotations
 
-import argparse
 import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from tests.netns.conftest import wireguard_env
 
-from . import peers
-from .compare import CPU, FULL, LINED, SHORT, Plan, Result, measure, stopped, within_vm, write
+from . import cli, peers
+from .compare import CPU, FULL, LINED, SHORT, Plan, Result, measure, stopped, within_vm
 from .progress import say
 from .report import filled, read, text
 
@@ -28,11 +26,7 @@ SHORT_LIMIT, FULL_LIMIT = 600, 3600  # seconds for the rounds of one machine
 
 def main() -> None:
     """Measure, write, print and draw."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench", __doc__)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--page", type=Path)
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
@@ -44,7 +38,7 @@ def main() -> None:
     plan = replace(full if options.full else short, cpu=options.cpu)
 
     def keep(result: Result) -> None:
-        write(options.folder / f"{result['wireguard']}.json", result)
+        cli.write(options.folder / f"{result['wireguard']}.json", result, indent=None)
 
     keep(measure(peers.get(), plan, keep))
     if "WIREGUARD_GO" in wireguard_env():
@@ -63,7 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

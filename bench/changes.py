@@ -10,17 +10,15 @@ through the new port and to its end, and how often SSH let us in.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import cli
 from .dataplane import machine as this_machine
 from .machines import ADDED, PORT, ROUND_TRIP, Machine, configure, in_a_vm, in_namespaces
 from .origins import begun, ended
@@ -155,24 +153,16 @@ def report(size: str, rows: Rows) -> None:
 
 def main() -> None:
     """Measure, print, and write."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.changes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.changes", __doc__)
     parser.add_argument("--vm", action="store_true", help="in a lab VM, not in namespaces")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
     with in_a_vm() if options.vm else in_namespaces() as machine:
         result = measure(machine, options.pairs, [SMALLEST, LARGEST])
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    cli.write(options.json, result)
     print(f"with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

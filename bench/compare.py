@@ -14,7 +14,6 @@ an arm that fails at something is told, with the reason. ``report.py`` makes tab
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import resource
@@ -34,7 +33,7 @@ from typing import Any
 
 from tests.netns.conftest import wireguard_env
 
-from . import contender, emulated, peers, proxies
+from . import cli, contender, emulated, peers, proxies
 from .ciphers import speeds
 from .contender import Contender, serve
 from .dataplane import machine
@@ -318,16 +317,10 @@ def within_vm(of: peers.Peers, plan: Plan) -> Result:
     return {**result, "missing": result["missing"] | of.missing, "host": host}
 
 
-def write(path: Path, result: Result) -> None:
-    """As JSON, small: it is kept beside the docs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, separators=(",", ":")) + "\n")
-
-
 def give(result: Result, path: Path | None) -> None:
     """Into a file, or for a person to read."""
     if path:
-        write(path, result)
+        cli.write(path, result, indent=None)
     else:
         json.dump(result, sys.stdout, indent=1)
 
@@ -339,11 +332,7 @@ def stopped(*_: object) -> None:
 
 def main() -> None:
     """Measure, and write or print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.compare", __doc__)
     parser.add_argument("--rounds", type=int, default=SHORT)
     parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
     parser.add_argument("--lines", type=int, default=0, help="rounds on lines with delay and loss")
@@ -369,13 +358,10 @@ def main() -> None:
         arms,
         options.cpu,
     )
-    kept = {"keep": partial(write, options.json)} if options.json else {}
+    kept = {"keep": partial(cli.write, options.json, indent=None)} if options.json else {}
     result = within_vm(of, plan) if options.vm else measure(of, plan, **kept)
     give(result, options.json)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

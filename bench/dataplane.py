@@ -13,12 +13,9 @@ this machine's kernel or else the userspace WireGuard. Each load lasts a second:
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +24,7 @@ from typing import Any
 from tests.netns.conftest import wireguard_env
 from tests.waiting import eventually
 
-from . import emulated
+from . import cli, emulated
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
 from .origins import CONGESTION, begun, ended, processor
@@ -169,11 +166,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.dataplane",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.dataplane", __doc__)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--limit", type=float, default=240, help="seconds for all pairs")
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
@@ -184,13 +177,9 @@ def main() -> None:
         result = emulated.run(f"bench.dataplane {words}", options.limit + 300)
     else:
         result = measure(options.pairs, options.limit)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    cli.write(options.json, result)
     print(table(result), flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

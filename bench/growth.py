@@ -10,10 +10,7 @@ Once: the state's file, and user-data for a machine's first boot, in each form.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from components.first_boot import Form, forms
 from components.plan import relay_plan
 from tests.unit import samples
 
+from . import cli
 from .changes import told
 from .dataplane import machine as this_machine
 from .machines import ADDED, FIRST, Machine, configure, in_namespaces
@@ -89,23 +87,15 @@ def report(size: str, row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.growth",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.growth", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default=None, help="FORWARDSxPEERS, as 1x1,1000x250,1000rx1")
     parser.add_argument("--json", type=Path, help="write machine, versions and each number here")
     options = parser.parse_args()
     sizes = [read(word) for word in options.sizes.split(",")] if options.sizes else ALL
     result = measure(sizes, options.rounds)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    cli.write(options.json, result)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

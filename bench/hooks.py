@@ -12,15 +12,12 @@ checkout makes it instead of the parts: what a change of the rules has brought.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import shutil
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -31,6 +28,7 @@ from pathlib import Path
 
 from tests.netns.conftest import wireguard_env
 
+from . import cli
 from .arms import CLIENTS, Arm, bare_arm, iperf, other_arm, relay_arm, serve
 from .dataplane import LASTS, machine
 from .ratio import ratio
@@ -173,11 +171,7 @@ def table(rows: list[dict[str, dict[str, float]]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.hooks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.hooks", __doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--limit", type=float, default=400, help="seconds for all rounds")
     parser.add_argument("--json", type=Path, help="write each round here")
@@ -187,8 +181,7 @@ def main() -> None:
         raise AssertionError("perf is not there; install it: apt-get install linux-perf")
     began, load = time.monotonic(), os.getloadavg()[0]
     rows = measure(arms(options.against), options.rounds, options.limit)
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rounds": rows}, indent=1) + "\n")
+    cli.write(options.json, {"machine": machine(), "rounds": rows})
     print(
         f"Linux {machine()['kernel']}, {machine()['cpus']} x {machine()['cpu']}, load {load:.1f} to"
         f" {os.getloadavg()[0]:.1f}, {len(rows)} rounds in {time.monotonic() - began:.0f} s\n\n"
@@ -198,7 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

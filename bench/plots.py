@@ -7,7 +7,6 @@ The same numbers give the same file. The ground is white, so that it is legible 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from . import cli
 from .judged import Result, values
 from .measures import MEASURES
 from .pictures import STYLE, save
@@ -134,11 +134,7 @@ def draw(folder: Path, png: bool) -> list[Path]:
 
 def main() -> None:
     """Draw, and tell the files."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.plots",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.plots", __doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--png", action="store_true")
     options = parser.parse_args()

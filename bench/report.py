@@ -7,7 +7,6 @@ python3 -m bench.report --write PAGE FOLDER   puts kernel.json, kernel-max.json 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tests.table import markdown, put
 
+from . import cli
 from .judged import (
     TITLES,
     Result,
@@ -288,11 +288,7 @@ def read(folder: Path) -> dict[str, Result]:
 
 def main() -> None:
     """Print, or write into a page."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.report", __doc__)
     parser.add_argument("--write", type=Path, metavar="PAGE")
     parser.add_argument("results", type=Path, nargs="+", help="files; with --write, one folder")
     options = parser.parse_args()

@@ -11,10 +11,8 @@ all alike. The smallest size is measured twice in each round: what differs there
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +25,7 @@ from tests.netns.conftest import RELAY, Lab, wireguard_env
 from tests.netns.topology import internet
 from tests.unit import samples
 
-from . import emulated
+from . import cli, emulated
 from .dataplane import machine
 from .origins import begun, ended
 from .ratio import SEED, Ratio, ratio
@@ -135,11 +133,7 @@ def base_of(arm: str, there: Iterable[str]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.scale",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.scale", __doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
     parser.add_argument("--sizes", default=None, help="FORWARDSxPEERS, as 1x1,1000x250,1000rx1")
@@ -155,15 +149,11 @@ def main() -> None:
         result = emulated.run(f"bench.scale {' '.join(words)}", options.limit + 900)
     else:
         result = measure(sizes, options.rounds, options.limit)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    cli.write(options.json, result)
     for arm in result["rounds"][0]:
         shown = [f"{what} {compared(result, arm, what)}" for what in TARGETS]
         print(f"{arm:<24} {'   '.join(shown)}", flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

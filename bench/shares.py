@@ -13,10 +13,8 @@ and OpenSSH has half of its cipher (Poly1305; ChaCha20 is OpenSSL's).
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from . import emulated, peers
+from . import cli, emulated, peers
 from .arms import iperf
 from .compare import CPU, MEMORY, bring_up, give, made_with
 from .contender import Contender
@@ -135,11 +133,7 @@ def measure(of: peers.Peers, arms: Sequence[str], rounds: int) -> dict[str, Any]
 
 def main() -> None:
     """Measure, and write or print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.shares",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.shares", __doc__)
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("--arms", default=",".join(ARMS))
@@ -158,7 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AssertionError as error:
-        sys.exit(str(error))
+    cli.run(main)

@@ -11,10 +11,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,8 +23,11 @@ from components.plan import PACKAGES, UPDATES
 from tests.relay_stack import Stack
 from tests.waiting import eventually
 
+from . import cli
+
 THREE = """
 from pulumi_random import RandomBytes
+
 for name in ("one", "two", "three"):
     RandomBytes(name, length=32)
 """
@@ -70,7 +71,7 @@ def boot_with_packages(stack: Stack) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.startup", description=__doc__)
+    parser = cli.parser("bench.startup", __doc__)
     parser.add_argument("--pairs", type=int, default=5)
     pairs = parser.parse_args().pairs
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -124,7 +125,4 @@ def compare(how: str, relay: Stack, floor: Stack, pairs: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except subprocess.CalledProcessError as error:
-        sys.exit(str(error))
+    cli.run(main)

@@ -10,7 +10,6 @@ virtual environment, the engine and the image in an empty cache, as the first ``
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 from lab import command
 from tests.relay_stack import ROOT, Stack
 
+from . import cli
 from .dataplane import machine
 from .origins import begun, ended
 from .stages import (
@@ -207,22 +207,14 @@ def report(starts: dict[str, list[dict[str, Any]]]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m bench.timeline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.parser("bench.timeline", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true", help="with an empty cache: minutes more")
     parser.add_argument("--json", type=Path, help="write machine, versions and each stage here")
     options = parser.parse_args()
     result = measure(options.rounds, options.cold)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    cli.write(options.json, result)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (AssertionError, subprocess.CalledProcessError) as error:
-        sys.exit(str(error))
+    cli.run(main)

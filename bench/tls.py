@@ -8,7 +8,6 @@ the two ways in turn. It needs root, iperf3, and socat as the relay and the home
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 
@@ -16,6 +15,8 @@ from tests.netns.conftest import RELAY, make, wireguard_env
 from tests.netns.topology import Host, internet
 from tests.netns.watching import Watched, home_speaks_tls, local, relay_serves_tls
 from tests.waiting import eventually
+
+from . import cli
 
 PORT = 5201
 
@@ -29,7 +30,7 @@ def download(client: Host, seconds: int) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python3 -m bench.tls", description=__doc__)
+    parser = cli.parser("bench.tls", __doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     options = parser.parse_args()
