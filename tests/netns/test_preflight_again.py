@@ -201,6 +201,18 @@ def test_forwarding_is_off_at_the_next_boot(machine: Machine, case: str) -> None
         assert [forwards == ["1", "1"], forwards6 == "1"] == on
 
 
+@pytest.mark.parametrize("switched", ["yes", "no"])
+def test_ufw_turns_forwarding_off_where_it_is_switched_on(machine: Machine, switched: str) -> None:
+    """By a file of its own (ufw(8)), whenever it starts."""
+    machine.run("mkdir -p /etc/ufw")
+    machine.write("/etc/ufw/ufw.conf", f"LOGLEVEL=low\nENABLED={switched}\n")
+    machine.write("/etc/ufw/sysctl.conf", "#net/ipv4/ip_forward=1\nnet/ipv4/ip_forward=0\n")
+    told = "line 2 of /etc/ufw/sysctl.conf turns forwarding off"
+    assert [told in cause for cause in machine.causes()] == [True] * (switched == "yes")
+    machine.write("/etc/ufw/sysctl.conf", "net/ipv4/ip_forward=1\n")
+    assert not machine.causes()
+
+
 # A second uplink, whose address is answered by a table of its own, as a hoster's guide has it.
 UPLINK = """ip link add eth1 type veth peer name other
 ip link set other up

@@ -140,6 +140,7 @@ def test_firewalld_is_untold_while_it_does_not_run(lab: Lab) -> None:
 
 
 VPN = "/etc/sysctl.d/98-vpn.conf"
+UFW = "/etc/ufw/sysctl.conf"
 FORWARDS = (
     "net.ipv4.ip_forward=1",
     "-net/ipv4/ip_forward = 1",
@@ -184,6 +185,7 @@ def test_a_package_whose_work_somebody_uses_stays(lab: Lab, package: str) -> Non
         (f"echo incus.service >{BIN}/active", "incus.service"),
         (f"echo cron.service >{BIN}/active", ""),
         *((f"echo '{line}' >{VPN}", VPN) for line in FORWARDS),
+        (f"mkdir -p /etc/ufw; echo net/ipv4/ip_forward=1 >{UFW}", UFW),
         *((f"echo '{line}' >{VPN}", "") for line in FORWARDS_NOT),
     ],
 )
