@@ -29,7 +29,7 @@ from .reading import integer, known, word
 KEYS = ("kind", "host", "user", "port", "key", "hostKey", "password", "firewall")
 FIREWALLS = ("own", "managed")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _HOST_KEY = re.compile(r"(ssh-[a-z0-9]+|ecdsa-sha2-nistp[0-9]+) [A-Za-z0-9+/]+={0,2}")
 FACTS = Facts(
     title="a machine that is there already",
@@ -196,10 +196,12 @@ def _offer(host: str, port: int, path: str, faults: Collector) -> None:
         reason = f"missing, and no SSH server answers at {host} port {port}"
         faults.add(path, reason, "check vps.host, vps.port and the provider's firewall")
         return
+    kind = offered[0].split()[0]
+    file = f"ssh_host_{kind.removeprefix('ssh-').partition('-')[0]}_key.pub"
     faults.add(
         path,
-        f"missing; {host} shows {offered[0].split()[0]} {fingerprint(offered[0])}",
-        "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's"
+        f"missing; {host} shows {kind} {fingerprint(offered[0])}",
+        f"compare it with `ssh-keygen -lf /etc/ssh/{file}` on the machine's"
         f" console, then: pulumi config set --path 'cgnat-relay:vps.hostKey' '{offered[0]}'",
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pulumi
 from pulumi_command import local
@@ -19,6 +20,14 @@ from .summary import accepted, changes, cut_off, cuts, own_left_out, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
 TAKEN = "another stack's relay"
+BROUGHT = "CGNAT_RELAY_BROUGHT"
+
+
+class Carried(NamedTuple):
+    """A machine at its plan, once ``command`` has run; what that was ``asked`` is secret."""
+
+    command: local.Command
+    asked: pulumi.Output[str]
 
 
 def carry(
@@ -29,7 +38,7 @@ def carry(
     owner: pulumi.Output[str],
     parent: pulumi.Resource,
     looked: Mapping[str, Any] | None = None,
-) -> local.Command:
+) -> Carried:
     """Brings the machine to the plan and confirms it anew, or fails the update and says why.
 
     After the first boot of a machine with user-data the plan is there already and is only looked
@@ -48,7 +57,7 @@ def carry(
     asked = pulumi.Output.all(host, plan, drift, owner).apply(
         lambda found: request(found[0], wg, bundle(found[1], lines, found[2], found[3]))
     )
-    return operated(
+    brought = operated(
         f"{name}-plan",
         asked,
         create=command("bring", lines),
@@ -63,16 +72,21 @@ def carry(
             custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="30m"),
         ),
     )
+    return Carried(brought, asked)
 
 
 def probe(
     name: str,
     settings: Settings,
     machine: Machine,
-    carried: local.Command,
+    carried: Carried,
     parent: pulumi.Resource,
 ) -> local.Command:
-    """Dials every forward from here at each change, or fails the update and names the cause."""
+    """Dials every forward from here at each change, or fails the update and names the cause.
+
+    A change is whatever is brought anew, be it a rule that somebody took away, and not only what
+    is dialled. An update keeps the id, so it is told by a digest of what was asked.
+    """
     forwards = [(home, forward) for home in settings.homes for forward in home.forwards]
 
     def write(found: Sequence[Any]) -> str:
@@ -84,9 +98,14 @@ def probe(
         f"{name}-probe",
         pulumi.Output.all(lifted(machine.access, settings), machine.reach).apply(write),
         create=command("diagnose", summary(settings)),
-        triggers=[carried.id],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[carried]),
+        environment={BROUGHT: pulumi.Output.unsecret(carried.asked.apply(_digest))},
+        triggers=[carried.command.id],
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[carried.command]),
     )
+
+
+def _digest(asked: str) -> str:
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def operated(

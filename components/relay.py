@@ -129,7 +129,7 @@ class Relay(pulumi.ComponentResource):
                 return {peer.name: write(peer, tunnel, known[0], uplink) for peer in peers}
 
             # It is of use once the relay answers, so it waits for that.
-            waited = pulumi.Output.all(keys, self.endpoint, carried.id)
+            waited = pulumi.Output.all(keys, self.endpoint, carried.command.id)
             return pulumi.Output.secret(waited.apply(each))
 
         def for_one(write: Callable[[P, Tunnel, PeerKeys, Uplink], T]) -> Callable[..., T]:

@@ -70,7 +70,8 @@ def undo(interface: str) -> str:
     asked = _COMES_BY_TUNNEL.format(wg=interface)
     gone = f"rm -f {_ETC}/ssh-closed; sh $new/undo all {interface}"
     opened = f"{_OPEN_SSH} && echo {BY_TUNNEL}"
-    return _ALONE.format(f"if [ -d {STATE} ] && {{ {asked}; }}; then {opened}; else {gone}; fi")
+    done = f"if [ -d {STATE} ] && {{ {asked}; }}; then {opened}; else {gone}; fi"
+    return _ALONE.format(f"sh $new/undo ours && {done}")
 
 
 def close() -> str:

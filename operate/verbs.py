@@ -113,7 +113,7 @@ def undo(request: Request, say: Say) -> None:
             f"{lost}{inside}; if it is gone for good, {FORGET}={host.address} before the command"
             " forgets it"
         ) from None
-    if said.strip() == remote.BY_TUNNEL:
+    if remote.BY_TUNNEL in _lines(said):
         said = _past_the_tunnel(request)
     for line in _lines(said):
         say(line)
@@ -131,7 +131,7 @@ def _past_the_tunnel(request: Request) -> str:
         why = f"the tunnel goes with the relay, so it is left by another way, and {error}"
         raise _unchanged(request.host, why) from None
     said = ssh.patiently(public, remote.undo(request.interface), request.bundle)
-    if said.strip() == remote.BY_TUNNEL:
+    if remote.BY_TUNNEL in _lines(said):
         opened = "take ssh.tunnelOnly out and run pulumi up, " if public.inside_first else ""
         raise _unchanged(
             request.host,

@@ -49,6 +49,18 @@ def test_who_takes_no_advertisements_takes_none(lab: Lab) -> None:
     assert left(lab, before) == []
 
 
+def test_who_still_forwards_goes_on_to_take_advertisements(lab: Lab) -> None:
+    """With 1 the kernel would take none, and the machine lose its address and its way out."""
+    relay = lab.net["relay"]
+    relay.run("ip link add some type bridge")
+    accepts(lab, "some", "1")
+    brought(lab)
+    relay.run(["sh", "-c", f"echo docker.service >{BIN}/active"])
+    gone(lab)
+    assert relay.run("cat /proc/sys/net/ipv6/conf/some/forwarding") == "1\n"
+    assert accepts(lab, "some") == "2"
+
+
 def accepts(lab: Lab, name: str, value: str = "") -> str:
     """An interface's ``accept_ra``, once it is set."""
     file = f"/proc/sys/net/ipv6/conf/{name}/accept_ra"
@@ -175,6 +187,24 @@ def test_a_package_whose_work_somebody_uses_stays(lab: Lab, package: str) -> Non
     # iptables' own tables are no work of nft's.
     assert [name for name in NEEDS if name in installed(lab)] == [package]
     assert "conntrack" not in installed(lab)
+
+
+HIDES = "iptables -t nat -A POSTROUTING -s 10.99.0.0/24 -j MASQUERADE"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_hides_a_network_behind_the_machine_needs_forwarding(lab: Lab, when: str) -> None:
+    """Podman, Kubernetes, networkd, another VPN; one that had it without forwarding has that."""
+    relay = lab.net["relay"]
+    if when == "before":
+        relay.run(HIDES)
+    brought(lab)
+    if when == "after":
+        relay.run(HIDES)
+    said = gone(lab)
+    stays = [line for line in said.splitlines() if line.startswith("forwarding stays on, for rule")]
+    assert ["10.99.0.0/24" in line for line in stays] == [True] * (when == "after")
+    assert relay.run(f"cat {FORWARD}") == ("1\n" if stays else "0\n")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,18 @@ def test_a_second_stack_changes_nothing_and_undoes_nothing(door: Door) -> None:
     assert [x for x in untouched.left(lab, before) if "/run/cgnat-relay" not in x] == []
 
 
+def test_a_refused_undo_leaves_ssh_shut(door: Door) -> None:
+    """What closes SSH goes first where the relay is ours, and not where it is another's."""
+    lab, mine, other = door.lab, door.lab.keys, another(door.lab)
+    brought(door, mine)
+    closed = "/etc/cgnat-relay/ssh-closed"
+    lab.net["relay"].run(f"touch {closed}")
+    assert refused(door, other, "undo")
+    assert living.run(lab, f"ls {closed}").split() == [closed]
+    assert door.operate("undo", carried(lab, mine)).returncode == 0
+    assert not living.run(lab, f"ls {closed} 2>/dev/null", check=False)
+
+
 def test_a_stack_is_known_whatever_key_its_relay_has_now(door: Door) -> None:
     lab, mine = door.lab, door.lab.keys
     brought(door, mine)

@@ -200,6 +200,26 @@ def test_a_banner_of_any_bytes_does_not_keep_a_host_key_from_being_shown(
         program({"homes": HOMES, "vps": {"kind": "adopt", "host": "203.0.113.7"}})
 
 
+def test_the_file_to_compare_with_is_of_the_kind_that_was_shown(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "ssh-keyscan"
+    point = "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY="
+    stand_in.write_text(f"#!/bin/sh\necho '203.0.113.7 ecdsa-sha2-nistp256 {point}'\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ConfigError, match=r"-lf /etc/ssh/ssh_host_ecdsa_key\.pub`"):
+        program({"homes": HOMES, "vps": {"kind": "adopt", "host": "203.0.113.7"}})
+
+
+@pytest.mark.parametrize("user", ["root", "john.doe", "Admin", "_svc-1"])
+def test_logins_are_what_machines_have(
+    program: Program, asked: list[dict[str, Any]], user: str
+) -> None:
+    program({"homes": HOMES, "vps": VPS | {"user": user}})
+    assert [request["host"]["user"] for request in asked] == [user]
+
+
 @pytest.mark.parametrize("away", [True, False])
 def test_a_preview_goes_on_without_a_machine_that_does_not_answer(
     program: Program, monkeypatch: pytest.MonkeyPatch, away: bool

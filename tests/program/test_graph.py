@@ -338,6 +338,25 @@ def test_an_update_dials_each_forward_where_it_is_asked_to(program: Program) -> 
     assert probe.inputs["create"].startswith("python3 -m operate diagnose\n# ")
 
 
+def test_whatever_is_brought_is_dialled_anew(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that was taken away by hand, and a key: nothing of what is dialled is another."""
+
+    def told(*, drift: str = "", **home: Any) -> str:
+        homes = [HOMES[0] | home]
+        monkeypatch.setitem(LOOK, "is", "here")
+        monkeypatch.setitem(LOOK, "drift", drift)
+        probe = program({"homes": homes, "probe": True}).recorder.resources["relay-probe"].inputs
+        assert not is_secret(probe["environment"])
+        (digest,) = probe["environment"].values()
+        assert len(digest) == 64
+        return str(digest)
+
+    assert told() == told()
+    assert len({told(), told(drift="1: rules x"), told(key=2)}) == 3
+
+
 @pytest.mark.parametrize(
     ("look", "drift"),
     [

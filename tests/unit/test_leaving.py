@@ -15,7 +15,8 @@ from operate.request import Host, Request
 
 HOST = Host("203.0.113.7", "root", "ssh-ed25519 AAAA", inside="172.16.0.1", inside_first=True)
 UNDO, CLOSE = remote.undo("wg0"), remote.close()
-BY_TUNNEL = f"{remote.BY_TUNNEL}\n"
+# Below what a shell of its owner's says at each start.
+BY_TUNNEL = f"Welcome\n\n{remote.BY_TUNNEL}\n"
 
 
 def told(
