@@ -41,4 +41,4 @@ def test_a_hundred_changes(vm: Inside) -> None:
 def test_keys_change(vm: Inside) -> None:
     """Of homes, devices and the relay, under flows that go on."""
     assert vm.pytest("tests/netns/test_rotate.py", timeout=3600) == 10
-    assert vm.pytest("tests/netns/test_rotate_relay.py", timeout=3600) == 9
+    assert vm.pytest("tests/netns/test_rotate_relay.py", timeout=3600) == 11
