@@ -85,6 +85,7 @@ class Adopt:
             *(f"port {opening}" for opening in settings.taken if str(opening) != f"tcp/{tls}"),
             *(f"package {name}" for name in packages(settings)),
             *(["ipv6"] if settings.tunnel.ipv6 else []),
+            *(["crosses"] if settings.crosses else []),
             f"now {int(time.time())}",
             *([f"dialled {self.host}"] if _is_address(self.host) else []),
         ]

@@ -324,6 +324,12 @@ class Settings:
             found.append(Opening(Protocol.TCP, PortRange(self.tunnel.tls, self.tunnel.tls)))
         return _in_order(found)
 
+    @property
+    def crosses(self) -> bool:
+        """Whether a peer may send anything through the relay that no forward led there."""
+        sent = (device.reach or device.traffic is Traffic.ALL for device in self.devices)
+        return any(sent) or any(home.egress for home in self.homes)
+
     def drawn(self, prefix: IPv6Network) -> Settings:
         """The same with the tunnel's IPv6 network, unless IPv6 is off."""
         if not self.tunnel.ipv6:

@@ -18,6 +18,8 @@ from components.model import Forward, Mode, PortRange, Protocol, Settings, Site
 from components.notation import KEYS as FORWARD_KEYS
 from components.peers import DEVICE_KEYS, HOME_KEYS
 
+from . import samples
+
 CASES = yaml.safe_load((Path(__file__).parent / "cases" / "faults.yaml").read_text())
 
 
@@ -253,3 +255,18 @@ def _with(what: str, key: object, odd: object) -> dict[Any, Any]:
     if what == "device":
         return {"homes": [{"name": "home"}], "devices": [{"name": "d", key: odd} if key else odd]}
     return {"homes": [{"name": "home"}], **({what: {key: odd}} if what else {key: odd})}
+
+
+@pytest.mark.parametrize(
+    ("config", "crosses"),
+    [
+        ({}, False),
+        ({"devices": [{"name": "phone", "reach": []}]}, False),
+        ({"devices": ["phone"]}, True),
+        ({"devices": [{"name": "phone", "reach": [], "traffic": "all"}]}, True),
+        ({"homes": [{"name": "home", "forwards": [80], "egress": [25]}]}, True),
+        ({"homes": [{"name": "home", "forwards": [80], "egress": "all"}]}, True),
+    ],
+)
+def test_who_may_send_what_no_forward_led_there(config: dict[str, Any], crosses: bool) -> None:
+    assert samples.settings(**config).crosses == crosses
