@@ -200,7 +200,8 @@ def test_a_lock_that_was_taken_away_is_taken_anew(lab: Lab) -> None:
     assert holder.stdin
     assert holder.stdout
     assert holder.stdout.readline() == "has\n"
-    asked = remote.undo("wg0").replace("sh $new/undo all wg0", f"! flock -n {lock} true")
+    asked = remote.undo("wg0").replace("sh $new/undo ours", ":")
+    asked = asked.replace("sh $new/undo all wg0", f"! flock -n {lock} true")
     words = ["sh", "-c", asked.replace("base64 -d | tar -xzf - -C $new", ":")]
     waits = subprocess.Popen(relay.argv(words), stdin=subprocess.DEVNULL)
     children = Path(f"/proc/{waits.pid}/task/{waits.pid}/children")
