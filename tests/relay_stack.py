@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ import yaml
 
 from components.keys import KEY_BYTES, ssh_key, wireguard_key
 from engine import environment
+
+from .waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"  # another at each boot
@@ -78,6 +81,22 @@ class Stack:
 
     def destroy(self, check: bool = True) -> str:
         return self.pulumi("destroy", "--yes", "--skip-preview", check=check)
+
+    def killed(self, now: Callable[[], object]) -> None:
+        """Begin an update, and kill the engine, and it alone, once it is ``now``."""
+        engine = subprocess.Popen(**self._engine(("up", "--yes", "--skip-preview")))
+        try:
+            eventually(now, "the update to be under way")
+        finally:
+            engine.kill()
+            self.said.append(engine.communicate(timeout=60)[0])
+        assert engine.returncode == -signal.SIGKILL, self.said[-1]
+
+    def cancel(self) -> None:
+        """Give up what a dead engine holds."""
+        words = ["pulumi", "cancel", "--yes", "--stack", self.name]
+        done = subprocess.run(words, cwd=self.program, env=self.env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
     def lines(self, *words: str) -> Iterator[str]:
         """Run the engine; its output line by line as it comes."""

@@ -17,6 +17,7 @@ from ..netns.topology import internet
 
 CALLER = "203.0.113.9"
 FLOWS = ("90:8090", "91:8091/udp")
+BEGUN = f"{living.STATE}/unfinished"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,24 @@ def test_from_the_first_up_to_destroy(machine: Owned) -> None:
     machine.destroy()
     assert untouched.left(lab, before) == []
     assert lab.call("tcp", 80) == ""
+
+
+def test_an_engine_that_is_killed_leaves_a_lock_and_the_next_up_finishes(machine: Owned) -> None:
+    """In the first update, and in a later one. The lock is that of a state in files."""
+    lab = machine.lab
+    before = untouched.holds(lab)
+    for number, port in enumerate((80, 81)):
+        configure(machine, f"{port}:8080")
+        machine.stack.killed(lambda: living.run(lab, f"ls -d {BEGUN}", check=False))
+        assert "the stack is currently locked by" in machine.up(check=False)
+        machine.stack.cancel()
+        machine.up()
+        if not number:
+            lab.net["home"].run("wg-quick down wg0", check=False)  # another test's
+            machine.house()
+        assert lab.call("tcp", port) == CALLER
+    machine.destroy()
+    assert untouched.left(lab, before) == []
 
 
 def test_without_a_host_key_it_is_shown_and_nothing_is_done(machine: Owned) -> None:
