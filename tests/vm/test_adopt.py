@@ -88,7 +88,13 @@ def test_a_first_change_that_is_cut_by_power_leaves_nothing(
 
 @MATRIX
 @pytest.mark.parametrize(
-    "fault", ["the run is killed", "the connection is cut", "the disk is full"]
+    "fault",
+    [
+        "the run is killed",
+        "the connection is cut",
+        "the network is gone for 80 s",
+        "the disk is full",
+    ],
 )
 def test_a_first_change_that_fails_while_packages_come_leaves_nothing(
     bare: Adopted, before: list[str], fault: str
