@@ -152,7 +152,7 @@ def read(lines: Sequence[str]) -> Relay:
     takes: dict[int, bool] = {}
     lists: dict[Ports, list[Network]] = {}
     caller = None
-    for line in filter(str.strip, lines):
+    for line in lines:
         kind, *words = line.split()
         if kind == "drops":
             _, sure, hook, chain, fix = line.split("\t")

@@ -94,9 +94,7 @@ class Stack:
 
     def cancel(self) -> None:
         """Give up what a dead engine holds."""
-        words = ["pulumi", "cancel", "--yes", "--stack", self.name]
-        done = subprocess.run(words, cwd=self.program, env=self.env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        self._answer("cancel", "--yes", "--stack", self.name)
 
     def lines(self, *words: str) -> Iterator[str]:
         """Run the engine; its output line by line as it comes."""
@@ -125,16 +123,8 @@ class Stack:
 
     def secret(self, path: str, value: str) -> None:
         """Set one key of the config as a secret, as a user would: by standard input."""
-        words = ["pulumi", "config", "set", "--secret", "--path", f"cgnat-relay:{path}"]
-        done = subprocess.run(
-            [*words, "--stack", self.name, *self._config_file()],
-            cwd=self.program,
-            env=self.env,
-            input=value,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        words = ["config", "set", "--secret", "--path", f"cgnat-relay:{path}"]
+        self._answer(*words, "--stack", self.name, *self._config_file(), stdin=value)
 
     def _config_file(self) -> list[str]:
         file = self.folder / f"Pulumi.{self.name}.yaml"
@@ -143,26 +133,24 @@ class Stack:
     def init(self) -> None:
         """Make the stack. ``stack init`` writes the salt beside a project file: to our folder."""
         (self.folder / "Pulumi.yaml").write_text("name: cgnat-relay\nruntime: python\n")
+        self._answer("stack", "init", self.name, "--non-interactive", cwd=self.folder)
+
+    def _json(self, *words: str) -> dict[str, Any]:
+        """What a reading command of the engine prints."""
+        return dict(json.loads(self._answer("stack", *words, "--stack", self.name)))
+
+    def _answer(self, *words: str, cwd: Path | None = None, stdin: str = "") -> str:
+        """Run the engine here, whatever ``within`` is; its output is not kept in ``said``."""
         done = subprocess.run(
-            ["pulumi", "stack", "init", self.name, "--non-interactive"],
-            cwd=self.folder,
+            ["pulumi", *words],
+            cwd=cwd or self.program,
             env=self.env,
+            input=stdin,
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stderr
-
-    def _json(self, *words: str) -> dict[str, Any]:
-        """What a reading command of the engine prints; not kept in ``said``."""
-        done = subprocess.run(
-            ["pulumi", "stack", *words, "--stack", self.name],
-            cwd=self.program,
-            env=self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return dict(json.loads(done.stdout))
+        return done.stdout
 
     def outputs(self) -> dict[str, Any]:
         """Every output since the last update, secrets shown."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.carrier import SURVEY
@@ -60,6 +60,12 @@ LOOK = f"mount -o remount,bind,ro {ROOT} && mount -o remount,bind,ro {ROOT}/run 
 NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
 
 
+def survey(write: Callable[[str, str], None], folder: str) -> None:
+    """Lay down what looks at a machine before it is adopted."""
+    for name in SURVEY:
+        write(f"{folder}/{name}", (STATIC / name).read_text())
+
+
 class Machine:
     """A sound machine: ``look`` finds nothing until a test has brought it into trouble."""
 
@@ -69,8 +75,7 @@ class Machine:
         self.host.run(["sh", "-c", MOUNTS])
         self.modules()
         self.write("/etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n')
-        for name in SURVEY:
-            self.write(f"/run/look/{name}", (STATIC / name).read_text())
+        survey(self.write, "/run/look")
         self.run("chmod -R a+rX /run/look")
 
     def run(self, command: str, check: bool = True) -> str:

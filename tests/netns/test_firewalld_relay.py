@@ -12,12 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from components.carrier import SURVEY
 from components.model import Tunnel
-from components.plan import STATIC
 
 from ..unpacked import unpacked
 from . import living, untouched
+from .adopted import survey
 from .conftest import Lab, make
 from .living import BIN, settled
 from .test_firewalld import PACKAGES, Firewalld
@@ -96,8 +95,7 @@ def test_what_crosses_without_a_forward_needs_a_zone_that_lets_it(lab: Lab) -> N
     """The finding's own commands are what lets it."""
     relay = lab.net["relay"]
     relay.run("mkdir /run/look")
-    for name in SURVEY:
-        relay.write(f"/run/look/{name}", (STATIC / name).read_text())
+    survey(relay.write, "/run/look")
 
     def fixes(*terms: str) -> list[str]:
         relay.write("/run/look/terms", "\n".join(["interface wg0", *terms, ""]))

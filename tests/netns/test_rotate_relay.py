@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import pytest
 
-from components.carrier import SURVEY
 from components.keys import wireguard_key
-from components.plan import STATIC, HostPlan
+from components.plan import HostPlan
 
 from ..unit import samples
 from ..waiting import eventually
 from . import living, rotating
+from .adopted import survey
 from .conftest import Lab, make
 from .living import BIN, ended, settled, started
 from .rotating import RESTART, STOP, home_takes, systemctl
@@ -191,8 +191,7 @@ def test_what_adopts_a_machine_knows_both_interfaces_for_ours(lab: Lab) -> None:
     terms = ["interface wg0", "network 172.16.0.0/24", "udp 51822", "udp 51820", "ours"]
     relay.run("mkdir /run/looked")
     relay.write("/run/looked/terms", "".join(f"{term}\n" for term in terms))
-    for name in SURVEY:
-        relay.write(f"/run/looked/{name}", (STATIC / name).read_text())
+    survey(relay.write, "/run/looked")
     said = relay.run("sh /run/looked/preflight /run/looked", check=False)
     assert "UDP port" not in said, said
     assert "wg0" not in said, said

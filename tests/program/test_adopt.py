@@ -136,8 +136,9 @@ def test_it_is_asked_for_what_the_plan_wants(program: Program, asked: list[dict[
     assert "port tcp/443" not in terms
     assert any(term.startswith("port tcp/") for term in terms)
     assert "crosses" not in terms
-    program({"homes": HOMES, "vps": VPS, "tunnel": {"ipv6": False}})
+    program({"homes": HOMES, "vps": VPS, "tunnel": {"ipv6": False}, "devices": ["phone"]})
     terms = member(asked[1]["bundle"], "terms")
+    assert "crosses" in terms
     assert not [term for term in terms if term == "ipv6" or term.startswith("tls")]
 
 
