@@ -71,8 +71,8 @@ def test_a_homes_keys_change_under_its_flows(lab: Lab, own: bool) -> None:
     gone = time.monotonic()
     home_takes(lab, private)
     comes_with(lab, new)
-    eventually(lambda: answers(lab) == CLIENT, "the home answers")
     away = time.monotonic() - gone
+    eventually(lambda: answers(lab) == CLIENT, "the home answers")
     assert settled(lab) == [], "a rotation under way is no drift"
     shaken = peers(lab)[new.public][3]
     changed(lab, "home", new)
