@@ -20,7 +20,9 @@ from .request import CONNECT, Host
 
 PAUSE = 1.0  # seconds between two tries
 ALIVE = (5, 6)  # seconds between signs of life, and how many may stay out
-BEGIN = "cgnat-relay"  # the line after which standard input is the caller's
+# The line after which standard input is the caller's, and what is printed is the script's: before
+# it a login's shell may say anything, and end its words with no newline.
+BEGIN = "cgnat-relay"
 WRONG_PASSWORD, NO_SUDO, REFUSED = 77, 78, 255
 
 # The first line of standard input is sudo's password, read by a builtin: it is in no argument, no
@@ -33,7 +35,10 @@ AS_USER = (
     ' {{ printf "%s\\n" "$password"; cat; }} | sudo -S -p "" sh -c {script} "$SSH_CONNECTION"'
 )
 ENTERED = 'export SSH_CONNECTION="$0"; '
-AS_ROOT = 'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line; '
+AS_ROOT = (
+    'IFS= read -r line; [ "$line" = cgnat-relay ] || IFS= read -r line;'
+    ' printf "\\n%s\\n" "$line"; printf "\\n%s\\n" "$line" >&2; '
+)
 
 AGAIN = "run it again: what was begun is finished then, or has been taken back by itself"
 
@@ -152,7 +157,7 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
             ) from None
         own = Path(log).read_text(encoding="utf-8", errors="replace")
     if done.returncode == REFUSED:
-        raise _lost(host, own, done.stderr)
+        raise _lost(host, own, _ours(done.stderr))
     if done.returncode == WRONG_PASSWORD:
         raise OperateError(
             f"sudo on {host.name} does not take the password of {host.user}; set vps.password (as a"
@@ -161,8 +166,15 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
     if done.returncode:
-        raise OperateError(done.stderr.strip() or f"{host.name}: ended with {done.returncode}")
-    return done.stdout
+        said = _ours(done.stderr).strip()
+        raise OperateError(said or f"{host.name}: ended with {done.returncode}")
+    return _ours(done.stdout)
+
+
+def _ours(said: str) -> str:
+    """What the script said, without what was said before it began; all where it did not begin."""
+    before, began, after = said.partition(f"\n{BEGIN}\n")
+    return after if began else before
 
 
 def patiently(host: Host, script: str, stdin: str, patience: float | None = None) -> str:

@@ -60,11 +60,8 @@ def bring(request: Request, say: Say) -> None:
 
 
 def _lines(said: str) -> list[str]:
-    """Ended by a newline alone: in a name there may be what Unicode takes for the end of a line.
-
-    Without blank ones, as a shell may say at its start.
-    """
-    return [line for line in said.split("\n") if line.strip()]
+    """Ended by a newline alone: in a name there may be what Unicode takes for the end of a line."""
+    return [line for line in said.split("\n") if line]
 
 
 def _still(said: str, say: Say) -> None:

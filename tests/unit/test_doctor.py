@@ -11,9 +11,7 @@ import pytest
 from components.carrier import target
 from components.summary import destination
 from doctor.__main__ import asked
-from operate import verbs
 from operate.doctor import TRIES, Answer, Target, call, diagnose, excluded, read, report
-from operate.request import Host, Request
 
 from . import samples
 
@@ -299,12 +297,3 @@ def test_a_forward_is_named_as_its_owner_knows_it() -> None:
         ],
     }
     assert [*asked(told)] == [own, lan]
-
-
-def test_what_a_shell_says_at_its_start_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "Welcome\n \t\n\nmissing wg0\n"
-    monkeypatch.setattr(verbs.ssh, "patiently", lambda *_: said)
-    told: list[str] = []
-    request = Request(Host("203.0.113.7", "root", "ssh-ed25519 AAAA"), "wg0")
-    assert verbs.diagnose(request, told.append) == 1
-    assert "wg0" in " ".join(told)

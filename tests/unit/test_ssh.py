@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from operate import ssh, verbs
+from operate.errors import OperateError
 from operate.request import Host, Request
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICDYPeUrQ2sn4yzMxlY7fcAmCdXIdeG7RTXMNHrzHOvX"
@@ -141,11 +142,26 @@ def test_a_script_knows_from_where_it_was_entered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str
 ) -> None:
     entered = "203.0.113.9 50000 198.51.100.7 22"
-    there = f'#!/bin/sh\nexport SSH_CONNECTION="{entered}"\nfor last; do :; done\nsh -c "$last"\n'
-    stand_ins = {"ssh": there, "sudo": SUDO}
-    for name, text in stand_ins.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stand_ins(tmp_path, monkeypatch, f'export SSH_CONNECTION="{entered}"')
     script = 'cat; echo "$SSH_CONNECTION"'
     assert ssh.run(Host("h", user, KEY), script, "given\n") == f"given\n{entered}\n"
+
+
+@pytest.mark.parametrize("user", ["root", "op"])
+def test_what_a_login_says_before_is_not_the_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    stand_ins(tmp_path, monkeypatch, "echo hello; printf you; printf there >&2")
+    host = Host("h", user, KEY)
+    assert ssh.run(host, "echo by-tunnel", "") == "by-tunnel\n"
+    with pytest.raises(OperateError, match=r"^no$"):
+        ssh.run(host, "echo no >&2; exit 3", "")
+
+
+def stand_ins(folder: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """An ssh that runs its command here after ``first``, and a sudo."""
+    there = f'#!/bin/sh\n{first}\nfor last; do :; done\nsh -c "$last"\n'
+    for name, text in {"ssh": there, "sudo": SUDO}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
