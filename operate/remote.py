@@ -21,7 +21,7 @@ _ALONE = (
 )
 # Beside a run that may last, so without its lock.
 _BESIDE = (
-    "umask 077; data=$(cat); new=$(mktemp -d) && "
+    "umask 077; data=$(cat); new=$(mktemp -d -p /run) && "
     + _UNPACK
     + " && {}; code=$?; rm -rf $new; exit $code"
 )

@@ -165,10 +165,22 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         )
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
+    if f"\n{BEGIN}\n" not in done.stdout:
+        raise _not_run(host, done.stdout, done.stderr)
     if done.returncode:
         said = _ours(done.stderr).strip()
         raise OperateError(said or f"{host.name}: ended with {done.returncode}")
     return _ours(done.stdout)
+
+
+def _not_run(host: Host, *said: str) -> OperateError:
+    """Where a key may do one thing alone, or the login is no shell; how it ends tells nothing."""
+    lines = [line.strip() for text in said for line in text.split("\n") if line.strip()]
+    words = f", but says: {lines[-1]}" if lines else ""
+    return OperateError(
+        f"{host.name} lets {host.user} in and does not run what it is sent{words}; check vps.user,"
+        " and what authorized_keys and the login shell there allow"
+    )
 
 
 def _ours(said: str) -> str:

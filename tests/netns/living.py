@@ -134,8 +134,9 @@ def stand_in(lab: Lab) -> None:
     relay = lab.net["relay"]
     relay.run(f"mkdir -p {BIN}")
     relay.run(["sh", "-c", STOPPED])
-    # A namespace has no first boot: where this machine has cloud-init, it would be waited for.
-    tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN, "cloud-init": "#!/bin/sh\n"}
+    # A namespace has no first boot: as where cloud-init is switched off, it would be waited for.
+    waits = "#!/bin/sh\nexec sleep 3600\n"
+    tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN, "cloud-init": waits}
     for name, text in tools.items():
         relay.write(f"{BIN}/{name}", text)
         relay.run(f"chmod 755 {BIN}/{name}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from components.plan import IFUP
+from components.plan import IFUP, STATIC
 
 from ..unpacked import unpacked
 from ..waiting import eventually
@@ -25,13 +25,18 @@ OWN = """\
 -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
 COMMIT
 """
-# As Debian's wiki has it: the rules are loaded with the interface.
+# As Debian's wiki has it: the rules are loaded with the interface. The last line is what the method
+# `inet6 dhcp` sets itself.
 INTERFACES = """\
 auto mine
 iface mine inet manual
 	pre-up iptables-restore < /etc/iptables.rules
 	up ip link set mine up
+	up echo 1 >/proc/sys/net/ipv6/conf/mine/accept_ra
 """
+# By systemd's word; and what the machine had before its first relay.
+SHOW = "#!/bin/sh\necho ActiveState=active\n"
+POLICIES = "/etc/wireguard/cgnat-relay/before/policies"
 DROPIN = "/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"
 CALLER = "203.0.113.9"
 
@@ -115,7 +120,49 @@ def test_ifupdown_itself_has_them_come_back(lab: Lab) -> None:
     relay.run(ifup)
     assert sound(lab)
     assert lab.call("tcp", 80) == CALLER
+    assert relay.run("cat /proc/sys/net/ipv6/conf/mine/accept_ra") == "2\n"
     # It is not what keeps an interface down.
     relay.run("mv /usr/local/lib/cgnat-relay/restore /run/restore")
     relay.run(ifup)
     relay.run("mv /run/restore /usr/local/lib/cgnat-relay/restore")
+
+
+def test_a_drop_that_comes_first_is_put_behind(lab: Lab) -> None:
+    """As Docker puts its own chain for its owner's rules first whenever it starts."""
+    relay = lab.net["relay"]
+    relay.run("iptables -N DOCKER-USER")
+    relay.run("iptables -A DOCKER-USER -p tcp -j DROP")
+    relay.run("iptables -I FORWARD -j DOCKER-USER")
+    assert lab.call("tcp", 80) == ""
+    relay.run("/usr/local/lib/cgnat-relay/restore all")
+    assert lab.call("tcp", 80) == CALLER
+    assert relay.run("iptables -S FORWARD").count("-j WG0-FORWARD") == 2
+    relay.run("iptables -D FORWARD -j DOCKER-USER")
+    relay.run("iptables -F DOCKER-USER")
+    relay.run("iptables -X DOCKER-USER")
+
+
+def test_dockers_policy_comes_back(lab: Lab) -> None:
+    """Docker sets it where it finds forwarding off, and since the relay that is on at boot."""
+    relay = lab.net["relay"]
+    relay.run("mkdir -p /run/bin " + POLICIES.rpartition("/")[0])
+    relay.write("/run/bin/systemctl", SHOW)
+    relay.run("chmod 755 /run/bin/systemctl")
+    relay.write(POLICIES, "iptables DROP\nip6tables ACCEPT\n")
+    relay.run("iptables -P FORWARD ACCEPT")
+    restored = "PATH=/run/bin:$PATH /usr/local/lib/cgnat-relay/restore all"
+    relay.run(["sh", "-c", restored.replace("/run/bin:", "")])
+    assert "-P FORWARD ACCEPT" in relay.run("iptables -S FORWARD"), "Docker does not run"
+    relay.run(["sh", "-c", restored])
+    assert "-P FORWARD DROP" in relay.run("iptables -S FORWARD")
+    assert "-P FORWARD ACCEPT" in relay.run("ip6tables -S FORWARD")
+    assert lab.call("tcp", 80) == CALLER
+
+
+def test_a_failed_check_does_not_tell_the_owners_first_boot(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    relay.run("mount -t tmpfs none /var/log")
+    relay.write("/var/log/cloud-init-output.log", "a password of mine\n")
+    said = relay.run(["sh", "-c", f"sh {STATIC}/check wg9 2>&1 || :"])
+    assert "interface wg9 is not up" in said
+    assert "mine" not in said

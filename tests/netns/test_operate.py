@@ -75,6 +75,15 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     door.lab.net["relay"].run("chmod 644 /etc/wireguard/wg0.peers")
     assert door.look()["changed"] == ["peers /etc/wireguard/wg0.peers"]
     assert "brought peers" in door.operate("bring", carried(good)).stderr
+    # Which jump comes first tells nothing: the tunnel's start may have another order than a mend.
+    for change in ("-D", "-I"):
+        door.lab.net["relay"].run(f"iptables {change} FORWARD -o wg0 -j WG0-FORWARD")
+        named = [] if change == "-I" else ["rules iptables-chain-WG0-FORWARD"]
+        assert door.look()["changed"] == named
+    for way in ("-o", "-i"):
+        door.lab.net["relay"].run(f"iptables -D FORWARD {way} wg0 -j WG0-FORWARD")
+        door.lab.net["relay"].run(f"iptables -I FORWARD {way} wg0 -j WG0-FORWARD")
+    assert door.look()["changed"] == []
 
 
 def test_a_relay_whose_port_nobody_reaches_is_noted(door: Door) -> None:

@@ -110,6 +110,38 @@ def test_what_somebody_else_installs_meanwhile_is_theirs(lab: Lab) -> None:
     assert installed(lab) == ["base-files", "their-server", "their-tool"]
 
 
+def test_a_package_that_is_there_is_not_asked_for(lab: Lab) -> None:
+    """It would be upgraded, and restart what it has; or it is held, and nothing is installed."""
+    relay = lab.net["relay"]
+    relay.run(["sh", "-c", f"echo iptables >>{PACKAGES}"])
+    brought(lab)
+    asked = relay.run(f"cat {BIN}/asked").split()
+    assert "nftables" in asked, "the off-case"
+    assert "iptables" not in asked
+    gone(lab)
+    assert installed(lab) == ["base-files", "iptables"]
+
+
+def test_an_owners_nftables_conf_outlives_our_package(lab: Lab) -> None:
+    """Written by hand, or left by a package that was removed: to dpkg it is the package's."""
+    relay = lab.net["relay"]
+    relay.write("/etc/nftables.conf", "# mine\n")
+    relay.run("chmod 640 /etc/nftables.conf")
+    before = holds(lab)
+    brought(lab)
+    assert gone(lab) == ""
+    assert relay.run("cat /etc/nftables.conf") == "# mine\n"
+    assert left(lab, before) == []
+
+
+def test_rules_of_ours_that_somebody_saved_are_told(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    brought(lab)
+    relay.run("mkdir -p /etc/iptables")
+    relay.run(["sh", "-c", "iptables-save >/etc/iptables/rules.v4"])
+    assert gone(lab).startswith("/etc/iptables/rules.v4 holds rules of the relay")
+
+
 def test_a_folder_that_was_empty_before_stays(lab: Lab) -> None:
     relay = lab.net["relay"]
     relay.run(["sh", "-c", "rm -rf /usr/local/lib; mkdir /usr/local/lib"])

@@ -62,7 +62,12 @@ esac
 DPKG_QUERY = f"""#!/bin/sh
 case "$3" in
 '${{db:Status-Status}} ${{Package}}\\n') sed 's/ .*//; s/^/installed /' {PACKAGES} ;;
-*) sed 's/ .*//; s/$/ installed/' {PACKAGES} ;;
+*)
+	shift 4
+	for name; do
+		if grep -q "^$name\\( \\|$\\)" {PACKAGES}; then echo "$name installed"; fi
+	done
+	;;
 esac
 """
 APT_GET = f"""#!/bin/sh
@@ -84,6 +89,8 @@ install)
 		case $name in -*) continue ;; esac
 		if [ -z "$dry" ]; then
 			echo "$name" >>{PACKAGES}
+			echo "$name" >>{BIN}/asked
+			if [ "$name" = nftables ]; then : >>/etc/nftables.conf; fi
 		elif ! grep -q "^$name\\( \\|$\\)" {PACKAGES}; then
 			echo "Inst $name (1 Debian:12 [all])"
 		fi
@@ -105,6 +112,7 @@ purge)
 	done | sort -u >{BIN}/goes
 	cat {BIN}/goes
 	if [ -n "$dry" ]; then exit; fi
+	if grep -q ' nftables ' {BIN}/goes; then rm -f /etc/nftables.conf; fi
 	awk 'FILENAME == ARGV[1] {{ goes[$2]; next }} !($1 in goes)' {BIN}/goes {PACKAGES} >{BIN}/rest
 	cat {BIN}/rest >{PACKAGES}
 	;;

@@ -122,7 +122,11 @@ def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], N
     ],
 )
 def test_a_name_may_be_of_any_bytes(says: Callable[[bytes], None], name: bytes, shown: str) -> None:
-    says(b"is\there\nfault\t" + name + b" listens on 80/tcp\tmove it\nsummary\thome home\n")
+    says(
+        b"\ncgnat-relay\nis\there\nfault\t"
+        + name
+        + b" listens on 80/tcp\tmove it\nsummary\thome home\n"
+    )
     found = verbs.look(Request(Host("h", "root", KEY), "wg0"), lambda _: None)
     assert found["faults"] == [[f"{shown} listens on 80/tcp", "move it"]]
     assert (found["is"], found["summary"]) == ("here", ["home home"])
@@ -156,6 +160,15 @@ def test_what_a_login_says_before_is_not_the_scripts(
     assert ssh.run(host, "echo by-tunnel", "") == "by-tunnel\n"
     with pytest.raises(OperateError, match=r"^no$"):
         ssh.run(host, "echo no >&2; exit 3", "")
+
+
+@pytest.mark.parametrize("code", [0, 142])
+def test_a_login_that_does_not_run_it_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    stand_ins(tmp_path, monkeypatch, f'echo "Please login as the user debian"; exit {code}')
+    with pytest.raises(OperateError, match=r"says: Please login as the user debian; check vps"):
+        ssh.run(Host("h", "root", KEY), "true", "")
 
 
 def stand_ins(folder: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
