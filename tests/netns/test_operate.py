@@ -64,6 +64,8 @@ def test_who_would_be_locked_out_is_let_back_in(door: Door) -> None:
 
 
 def test_what_was_changed_by_hand_is_named(door: Door) -> None:
+    # It tells of the namespace that it was mounted from.
+    door.lab.net["relay"].run("mount -t sysfs none /sys")
     good = plan(door.lab, "91:8081/tcp")
     assert door.operate("bring", carried(good)).returncode == 0
     assert door.look()["changed"] == []
@@ -75,6 +77,19 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     door.lab.net["relay"].run("chmod 644 /etc/wireguard/wg0.peers")
     assert door.look()["changed"] == ["peers /etc/wireguard/wg0.peers"]
     assert "brought peers" in door.operate("bring", carried(good)).stderr
+    # Who drops before the relay's rules, as Docker puts its owner's first; and who could not.
+    relay = door.lab.net["relay"]
+    relay.run("iptables -N THEIRS")
+    relay.run("iptables -I FORWARD -j THEIRS")
+    relay.run("iptables -A THEIRS -o tailscale0 -j DROP")
+    relay.run("ip link add virbr0 type bridge")
+    for state in ("NEW", "RELATED"):
+        relay.run(f"iptables -A THEIRS -i virbr0 -m conntrack --ctstate {state} -j REJECT")
+    assert door.look()["changed"] == []
+    relay.run("iptables -I THEIRS -i eth9 ! -s 192.0.2.2 -j DROP")
+    assert door.look()["changed"] == ["rules iptables-before-WG0-FORWARD"]
+    assert "brought rules" in door.operate("bring", carried(good)).stderr
+    assert door.look()["changed"] == []
     # Which jump comes first tells nothing: the tunnel's start may have another order than a mend.
     for change in ("-D", "-I"):
         door.lab.net["relay"].run(f"iptables {change} FORWARD -o wg0 -j WG0-FORWARD")
