@@ -23,6 +23,7 @@ ALIVE = (5, 6)  # seconds between signs of life, and how many may stay out
 # The line after which standard input is the caller's, and what is printed is the script's: before
 # it a login's shell may say anything, and end its words with no newline.
 BEGIN = "cgnat-relay"
+BEGUN = f"\n{BEGIN}\n"
 WRONG_PASSWORD, NO_SUDO, REFUSED = 77, 78, 255
 
 # The first line of standard input is sudo's password, read by a builtin: it is in no argument, no
@@ -165,7 +166,7 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         )
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
-    if f"\n{BEGIN}\n" not in done.stdout:
+    if BEGUN not in done.stdout:
         raise _not_run(host, done.stdout, done.stderr)
     if done.returncode:
         said = _ours(done.stderr).strip()
@@ -185,7 +186,7 @@ def _not_run(host: Host, *said: str) -> OperateError:
 
 def _ours(said: str) -> str:
     """What the script said, without what was said before it began; all where it did not begin."""
-    before, began, after = said.partition(f"\n{BEGIN}\n")
+    before, began, after = said.partition(BEGUN)
     return after if began else before
 
 

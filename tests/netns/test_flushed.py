@@ -163,6 +163,15 @@ def test_a_failed_check_does_not_tell_the_owners_first_boot(lab: Lab) -> None:
     relay = lab.net["relay"]
     relay.run("mount -t tmpfs none /var/log")
     relay.write("/var/log/cloud-init-output.log", "a password of mine\n")
-    said = relay.run(["sh", "-c", f"sh {STATIC}/check wg9 2>&1 || :"])
+    relay.run("mkdir -p /run/bin")
+    relay.write("/run/bin/cloud-init", "#!/bin/sh\necho waited >>/run/waited\n")
+    relay.run("chmod 755 /run/bin/cloud-init")
+    check = f"PATH=/run/bin:$PATH sh {STATIC}/check wg9 2>&1 || :"
+    said = relay.run(["sh", "-c", check])
     assert "interface wg9 is not up" in said
     assert "mine" not in said
+    assert relay.run("cat /run/waited", check=False) == "", "there is no first boot"
+    relay.run("mkdir -p /run/cloud-init")
+    relay.write("/run/cloud-init/status.json", "{}")
+    relay.run(["sh", "-c", check])
+    assert relay.run("cat /run/waited") == "waited\n"

@@ -19,6 +19,17 @@ from .conftest import make
 from .door import OPERATE, Door, carried, opened, plan
 from .topology import internet
 
+# /tmp with no room for one file more, and of what was there a folder alone: sshd's.
+FULL = """set -eu
+mkdir /run/kept
+mount --bind "$1" /run/kept
+mount -t tmpfs -o nr_inodes=32 none /tmp
+mkdir -p "$1"
+mount --bind /run/kept "$1"
+number=0
+while mkdir "/tmp/$number" 2>/dev/null; do number=$((number + 1)); done
+"""
+
 
 @pytest.fixture(scope="module")
 def door(wg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
@@ -86,8 +97,9 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
     for state in ("NEW", "RELATED"):
         relay.run(f"iptables -A THEIRS -i virbr0 -m conntrack --ctstate {state} -j REJECT")
     assert door.look()["changed"] == []
-    relay.run("iptables -I THEIRS -i eth9 ! -s 192.0.2.2 -j DROP")
-    assert door.look()["changed"] == ["rules iptables-before-WG0-FORWARD"]
+    for drops in ("-i eth9 ! -s 192.0.2.2", "! -o virbr0"):
+        relay.run(f"iptables -R THEIRS 1 {drops} -j DROP")
+        assert door.look()["changed"] == ["rules iptables-before-WG0-FORWARD"]
     assert "brought rules" in door.operate("bring", carried(good)).stderr
     assert door.look()["changed"] == []
     # Which jump comes first tells nothing: the tunnel's start may have another order than a mend.
@@ -99,6 +111,18 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
         door.lab.net["relay"].run(f"iptables -D FORWARD {way} wg0 -j WG0-FORWARD")
         door.lab.net["relay"].run(f"iptables -I FORWARD {way} wg0 -j WG0-FORWARD")
     assert door.look()["changed"] == []
+
+
+def test_a_full_tmp_is_in_nobodys_way(door: Door) -> None:
+    """Others fill it, or its inodes; nothing of ours needs any of it."""
+    relay = door.lab.net["relay"]
+    first, second = plan(door.lab, "91:8081/tcp"), plan(door.lab, "91:8081/tcp", "92:8081/tcp")
+    assert door.operate("bring", carried(first)).returncode == 0
+    relay.run(["sh", "-c", FULL, "sh", str(door.log.parent)])
+    assert door.look()["changed"] == []
+    done = door.operate("bring", carried(second))
+    assert done.returncode == 0, done.stderr
+    relay.run("umount -R /tmp")
 
 
 def test_a_relay_whose_port_nobody_reaches_is_noted(door: Door) -> None:

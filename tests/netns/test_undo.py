@@ -115,11 +115,26 @@ def test_a_package_that_is_there_is_not_asked_for(lab: Lab) -> None:
     relay = lab.net["relay"]
     relay.run(["sh", "-c", f"echo iptables >>{PACKAGES}"])
     brought(lab)
-    asked = relay.run(f"cat {BIN}/asked").split()
-    assert "nftables" in asked, "the off-case"
-    assert "iptables" not in asked
+    (asked,) = relay.run(f"cat {BIN}/asked").splitlines()
+    assert "nftables" in asked.split(), "the off-case"
+    assert "iptables" not in asked.split()
     gone(lab)
     assert installed(lab) == ["base-files", "iptables"]
+    asked = relay.run(f"cat {BIN}/asked").splitlines()
+    assert [x.startswith("needrestart 1 ") for x in asked] == [True, True], "others' units restart"
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+def test_a_first_boot_is_waited_for_only_while_there_is_one(lab: Lab, under_way: bool) -> None:
+    """Where cloud-init is switched off its folder is there all the same, and it never ends."""
+    relay = lab.net["relay"]
+    relay.run("mkdir -p /run/cloud-init")
+    if under_way:
+        relay.write("/run/cloud-init/status.json", "{}")
+    brought(lab)
+    waited = relay.run(f"cat {BIN}/waited", check=False)
+    assert bool(waited) == under_way
+    assert ("force-unsafe-io" in relay.run(f"cat {BIN}/asked")) == under_way
 
 
 def test_an_owners_nftables_conf_outlives_our_package(lab: Lab) -> None:

@@ -70,7 +70,9 @@ case "$3" in
 	;;
 esac
 """
+# What is not a trial run is written down as asked.
 APT_GET = f"""#!/bin/sh
+words=$*
 dry=
 while :; do
 	case $1 in
@@ -89,13 +91,13 @@ install)
 		case $name in -*) continue ;; esac
 		if [ -z "$dry" ]; then
 			echo "$name" >>{PACKAGES}
-			echo "$name" >>{BIN}/asked
 			if [ "$name" = nftables ]; then : >>/etc/nftables.conf; fi
 		elif ! grep -q "^$name\\( \\|$\\)" {PACKAGES}; then
 			echo "Inst $name (1 Debian:12 [all])"
 		fi
 	done
 	if [ -z "$dry" ]; then
+		echo "needrestart ${{NEEDRESTART_SUSPEND-}} $words" >>{BIN}/asked
 		cat {BIN}/meanwhile >>{PACKAGES} 2>/dev/null
 		sort -u -o {PACKAGES} {PACKAGES}
 	fi
@@ -112,6 +114,7 @@ purge)
 	done | sort -u >{BIN}/goes
 	cat {BIN}/goes
 	if [ -n "$dry" ]; then exit; fi
+	echo "needrestart ${{NEEDRESTART_SUSPEND-}} $words" >>{BIN}/asked
 	if grep -q ' nftables ' {BIN}/goes; then rm -f /etc/nftables.conf; fi
 	awk 'FILENAME == ARGV[1] {{ goes[$2]; next }} !($1 in goes)' {BIN}/goes {PACKAGES} >{BIN}/rest
 	cat {BIN}/rest >{PACKAGES}
