@@ -37,7 +37,8 @@ ORACLE = """\
 -A FORWARD -j REJECT --reject-with icmp-host-prohibited
 COMMIT
 """
-# A root file system of one program: no image can be pulled where there is no registry.
+# A root file system of one program: no image can be pulled where there is no registry. Its owner
+# drops what is not for a container, in the chain that Docker keeps for that and puts first.
 BOX = """\
 set -e
 mkdir -p /run/box/bin /run/box/www
@@ -45,6 +46,7 @@ cp /bin/busybox /run/box/bin/
 echo hello from a container >/run/box/www/index.html
 tar -C /run/box -c . | docker import - box >/dev/null
 docker run -d --restart=always --name web -p 8443:80 box /bin/busybox httpd -f -h /www
+iptables -I DOCKER-USER ! -i docker0 ! -o docker0 -j DROP
 """
 
 
@@ -95,8 +97,10 @@ NEIGHBOURS = {
     "Docker": Neighbour(
         "docker.io apparmor busybox-static",
         BOX,
-        "docker inspect -f '{{.State.Running}}' web | grep true",
-        "docker rm -f web; systemctl -q disable --now docker.socket docker containerd",
+        "docker inspect -f '{{.State.Running}}' web | grep true"
+        " && iptables -S FORWARD | grep -e '-P FORWARD DROP'",
+        "iptables -F DOCKER-USER; docker rm -f web;"
+        " systemctl -q disable --now docker.socket docker containerd",
         {"reload": "systemctl reload docker", **service("docker.socket docker")},
         port=8443,
     ),
