@@ -65,6 +65,39 @@ BOOTS: dict[str, tuple[dict[str, str], str, str]] = {
         "",
     ),
 }
+# One that is there and held, and a source with a newer one, which ours needs.
+HELD = """set -eu
+mkdir -p /tmp/owned/DEBIAN /run/source
+cd /tmp
+cat >owned/DEBIAN/control <<END
+Package: owned
+Version: 1
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Description: held
+END
+dpkg-deb --build owned >/dev/null
+dpkg -i owned.deb >/dev/null
+apt-mark hold owned >/dev/null
+cat >/run/source/Packages <<END
+Package: owned
+Version: 2
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Description: newer
+Filename: ./owned.deb
+Size: 1
+
+Package: wanted
+Version: 1
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Depends: owned (>= 2)
+Description: ours
+Filename: ./wanted.deb
+Size: 1
+END
+"""
 # What a boot makes of them, beside the relay's own; a new interface is what a tunnel gets.
 BOOT = """echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
 /lib/systemd/systemd-sysctl >&2
@@ -158,6 +191,25 @@ def test_a_package_lacks_what_it_needs(machine: Machine) -> None:
     # The relay's own, which its next run brings in order.
     machine.run(LACKS.replace("NAME", "conntrack"))
     assert machine.look() == []
+
+
+def test_a_package_that_is_held_stands_against_ours(machine: Machine) -> None:
+    """Nor does it wait for what never comes, once it has asked the sources."""
+    machine.run(HELD)
+    machine.run("rm -r /etc/apt/sources.list*; mkdir /etc/apt/sources.list.d")
+    machine.write("/etc/apt/sources.list", "deb [trusted=yes] file:/run/source ./\n")
+    command = "timeout 60 sh /run/look/setup packages coreutils wanted 2>&1; echo $?"
+    said = machine.run(command).splitlines()
+    assert said[-2:] == [
+        "setup: apt cannot install wanted: wanted : Depends: owned (>= 2) but 1 is to be installed"
+        " (held: sudo apt-mark unhold owned)",
+        "1",
+    ]
+    # Not held, it goes on: for the archive itself, which is nowhere.
+    machine.run("apt-mark unhold owned")
+    said = machine.run(command.replace("60", "6")).splitlines()
+    assert "setup: " not in said[-2]
+    assert said[-1] == "124"
 
 
 def test_what_may_pass_is_waited_for(machine: Machine) -> None:
