@@ -15,10 +15,12 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import cli
+from .cli import Keep
 from .dataplane import machine as this_machine
 from .machines import ADDED, PORT, ROUND_TRIP, Machine, configure, in_a_vm, in_namespaces
 from .origins import begun, ended
@@ -98,8 +100,8 @@ def ups(machine: Machine, size: Size, pairs: int) -> list[dict[str, dict[str, fl
     return [{"no change": up(), "added": added(), "removed": removed()} for _ in range(pairs)]
 
 
-def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, Any]:
-    """Each size on one machine, from the smallest on."""
+def measure(machine: Machine, pairs: int, sizes: Sequence[Size], keep: Keep) -> dict[str, Any]:
+    """Each size on one machine, from the smallest on; what there is of it is kept after each."""
     found: dict[str, Any] = {"machine": this_machine(), **begun()}
     found |= {"round trip ms": ROUND_TRIP, "sizes": {}}
     configure(machine, sizes[0])
@@ -110,7 +112,8 @@ def measure(machine: Machine, pairs: int, sizes: Sequence[Size]) -> dict[str, An
         machine.up()
         found["sizes"][str(size)] = ups(machine, size, pairs)
         report(str(size), found["sizes"][str(size)])
-    return ended(found)
+        keep(ended(found))
+    return found
 
 
 def column(rows: Rows, act: str, what: str) -> list[float]:
@@ -159,8 +162,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write machine, versions and each pair here")
     options = parser.parse_args()
     with in_a_vm() if options.vm else in_namespaces() as machine:
-        result = measure(machine, options.pairs, [SMALLEST, LARGEST])
-    cli.write(options.json, result)
+        keep = partial(cli.write, options.json)
+        result = measure(machine, options.pairs, [SMALLEST, LARGEST], keep)
     print(f"with a port added, {LARGEST} against {SMALLEST}: {slower(result['sizes'])}")
 
 

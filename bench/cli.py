@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+Keep = Callable[[Mapping[str, Any]], None]  # of a result, whole or not yet
+
 
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """Of ``python3 -m NAME``, which its module's text describes."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.unit import samples
 
 from . import cli
 from .changes import told
+from .cli import Keep
 from .dataplane import machine as this_machine
 from .machines import ADDED, FIRST, Machine, configure, in_namespaces
 from .origins import begun, ended
@@ -48,8 +50,8 @@ def timed(machine: Machine, *words: str) -> dict[str, float]:
     return told(lambda: machine.stack.pulumi(*words), machine.logins)
 
 
-def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
-    """One size after the other, on one machine."""
+def measure(sizes: Sequence[Size], rounds: int, keep: Keep) -> None:
+    """One size after the other, on one machine; what there is of it is kept after each."""
     found: dict[str, Any] = {"machine": this_machine(), **begun(), "sizes": {}}
     up = ("up", "--yes", "--skip-preview")
     with in_namespaces() as machine:
@@ -71,7 +73,7 @@ def measure(sizes: Sequence[Size], rounds: int) -> dict[str, Any]:
                 "state": state(machine),
             }
             report(str(size), found["sizes"][str(size)])
-    return ended(found)
+            keep(ended(found))
 
 
 def middle(row: dict[str, Any], act: str, what: str = "up") -> float:
@@ -93,8 +95,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write machine, versions and each number here")
     options = parser.parse_args()
     sizes = [read(word) for word in options.sizes.split(",")] if options.sizes else ALL
-    result = measure(sizes, options.rounds)
-    cli.write(options.json, result)
+    measure(sizes, options.rounds, partial(cli.write, options.json))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lab import command
 from tests.relay_stack import ROOT, Stack
 
 from . import cli
+from .cli import Keep
 from .dataplane import machine
 from .origins import begun, ended
 from .stages import (
@@ -175,8 +177,8 @@ def started(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def measure(rounds: int, cold: bool) -> dict[str, Any]:
-    """What is made before, and so many rounds."""
+def measure(rounds: int, cold: bool, keep: Keep) -> None:
+    """What is made before, and so many rounds; what there is of it is kept after each."""
     made = begun()
     prepared = prepare(cold)
     found = []
@@ -184,13 +186,15 @@ def measure(rounds: int, cold: bool) -> dict[str, Any]:
         for number in range(rounds):
             found.append(started(Path(name) / str(number)))
             report(found[-1])
-    return {
-        "machine": machine(),
-        **ended(made),
-        "cold": cold,
-        "prepared": plain(prepared, prepared[0].start),
-        "rounds": found,
-    }
+            keep(
+                {
+                    "machine": machine(),
+                    **ended(made),
+                    "cold": cold,
+                    "prepared": plain(prepared, prepared[0].start),
+                    "rounds": found,
+                }
+            )
 
 
 def report(starts: dict[str, list[dict[str, Any]]]) -> None:
@@ -212,8 +216,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="with an empty cache: minutes more")
     parser.add_argument("--json", type=Path, help="write machine, versions and each stage here")
     options = parser.parse_args()
-    result = measure(options.rounds, options.cold)
-    cli.write(options.json, result)
+    measure(options.rounds, options.cold, partial(cli.write, options.json))
 
 
 if __name__ == "__main__":
