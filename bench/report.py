@@ -73,13 +73,13 @@ def head(result: Result) -> str:
         f" {busy(result['load'])}, {turns(result)} rounds, all in {result['seconds']} s."
         f" iperf3 {on['iperf3']}, Python {on['python']}{made(result)}."
     )
-    if fast := result.get("ciphers"):
-        said = ", ".join(f"{name} {number(speed)} MB/s" for name, speed in fast.items())
-        text += f" OpenSSL here, on one core: {said}."
+    if "ciphers" in result:
+        text += f" OpenSSL here, on one core: {ciphers(result['ciphers'])}."
     if result.get("cut short"):
         text += " **Cut short**: its time was over, or it failed, before all was done."
     if host := result.get("host"):
-        text += f" The VM's host: {cpus(host)}, {busy(host['load'])}."
+        text += f" The VM's host: {cpus(host)}, {busy(host['load'])}"
+        text += f"; OpenSSL there: {ciphers(host['ciphers'])}." if "ciphers" in host else "."
     for arm, why in result["missing"].items():
         text += f" **Missing: {TITLES[arm]}** ({why})."
     for arm, faults in result["faults"].items():
@@ -87,6 +87,11 @@ def head(result: Result) -> str:
             said = why.partition(", last seen")[0]
             text += f" {title(result, arm)} failed in `{what}`: {said}."
     return text
+
+
+def ciphers(speeds: Result) -> str:
+    """What ``bench.ciphers`` found."""
+    return ", ".join(f"{name} {number(speed)} MB/s" for name, speed in speeds.items())
 
 
 def turns(result: Result) -> int:

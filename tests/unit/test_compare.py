@@ -227,6 +227,11 @@ def test_how_fast_the_cpu_is_at_the_ciphers_is_said() -> None:
     said = report.head(result() | {"ciphers": {"AES-128-GCM": 19.74}})
     assert "OpenSSL here, on one core: AES-128-GCM 19.7 MB/s." in said
     assert "OpenSSL here" not in report.head(result())
+    on = {"cpu": "real", "cpus": 2, "load": {"before": 0, "after": 0}}
+    there = "The VM's host: 2 x real, load 0.0 to 0.0"
+    assert f"{there}." in report.head(result() | {"host": on})
+    said = report.head(result() | {"host": on | {"ciphers": {"AES-128-GCM": 8500.0}}})
+    assert f"{there}; OpenSSL there: AES-128-GCM 8,500 MB/s." in said
 
 
 def test_what_failed_once_is_not_told_as_not_measured() -> None:
