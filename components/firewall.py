@@ -30,19 +30,19 @@ def rules(settings: Settings, version: int, closed: bool = False) -> str:
         "-m conntrack --ctstate ESTABLISHED,RELATED",
         f"-p {icmp}",
         f"-p udp {dhcp}",
-        *(
-            f"{caller}-p tcp --dport {settings.ssh_port}"
-            for caller in (_devices(settings, version) if closed else ("",))
-        ),
     ]
     guarded = settings.site.guarded
     accepted = [*whole, *ours] if guarded else ours
+    # Of an adopted machine its own rules are asked on: fail2ban's bans go on.
+    ssh = "RETURN" if settings.site.adopted and not closed else "ACCEPT"
+    callers = _devices(settings, version) if closed else [""]
+    entered = [f"{caller}-p tcp --dport {settings.ssh_port} -j {ssh}" for caller in callers]
     return "\n".join(
         [
             "*filter",
             f":{CHAIN} - [0:0]",
             *(f"-A {CHAIN} {match} -j ACCEPT" for match in accepted),
-            *([f"-A {CHAIN} -j DROP"] if guarded else []),
+            *(f"-A {CHAIN} {rule}" for rule in (*entered, "-j DROP") if guarded),
             "COMMIT",
             "",
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -32,7 +33,7 @@ WRONG_PASSWORD, NO_SUDO, REFUSED = 77, 78, 255
 # environment; from where the user came is no secret, and goes on as the shell's name.
 AS_USER = (
     "IFS= read -r password; command -v sudo >/dev/null || exit 78;"
-    ' printf "%s\\n" "$password" | sudo -k -S -p "" true 2>/dev/null || exit 77;'
+    ' printf "%s\\n" "$password" | LC_ALL=C sudo -k -S -p "" true || exit 77;'
     ' {{ printf "%s\\n" "$password"; cat; }} | sudo -S -p "" sh -c {script} "$SSH_CONNECTION"'
 )
 ENTERED = 'export SSH_CONNECTION="$0"; '
@@ -160,10 +161,7 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     if done.returncode == REFUSED:
         raise _lost(host, own, _ours(done.stderr))
     if done.returncode == WRONG_PASSWORD:
-        raise OperateError(
-            f"sudo on {host.name} does not take the password of {host.user}; set vps.password (as a"
-            " secret), and see to it that the user is in the group sudo, or let sudo ask for none"
-        )
+        raise _sudo(host, done.stderr)
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
     if BEGUN not in done.stdout:
@@ -181,6 +179,21 @@ def _not_run(host: Host, *said: str) -> OperateError:
     return OperateError(
         f"{host.name} lets {host.user} in and does not run what it is sent{words}; check vps.user,"
         " and what authorized_keys and the login shell there allow"
+    )
+
+
+def _sudo(host: Host, said: str) -> OperateError:
+    """What sudo itself says, behind a login's greeting: in English, as it is told to."""
+    its = [line for line in said.splitlines() if re.search(r"^sudo: |^Sorry, |sudoers", line)]
+    words = (its or [""])[-1].strip()
+    if not words or re.search(r"password|try again", words):
+        return OperateError(
+            f"sudo on {host.name} does not take the password of {host.user}; set vps.password (as a"
+            " secret), and see to it that the user is in the group sudo, or let sudo ask for none"
+        )
+    return OperateError(
+        f"sudo on {host.name} does not let {host.user} in: {words}; see to it that the user may run"
+        " any command there by sudo, without a terminal"
     )
 
 

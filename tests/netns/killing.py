@@ -34,7 +34,7 @@ shift
 """
 
 
-def killed(lab: Lab, command: str, step: int) -> bool:
+def killed(lab: Lab, command: str, step: int, stdin: str = "") -> bool:
     """Run a script with its words, and end all of it at a step; whether it got there.
 
     Step 0 is at no command: the run comes to its end.
@@ -45,7 +45,7 @@ def killed(lab: Lab, command: str, step: int) -> bool:
         relay.write(f"{KILLING}/{name}", text)
     relay.run(f"chmod 755 {KILLING}/sh")
     begin = f"PATH={KILLING}:$PATH KILLED_AT={step} setsid -w sh {command}"
-    hit = run(lab, f"{begin} || echo $?", check=False).endswith("137\n")
+    hit = run(lab, f"{begin} || echo $?", check=False, stdin=stdin).endswith("137\n")
     assert not hit or step <= counted(lab), "killed by something else"
     return hit
 

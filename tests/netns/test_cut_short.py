@@ -18,6 +18,8 @@ from .living import BIN, STATE, apply, bring, confirm, lay, run, time_is_up, tim
 from .topology import internet
 
 EVERY = 29
+CONFIRM = f"{STATE}/unfinished/tools/apply confirm wg0"
+RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,46 @@ def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
     apply(lab, first)
 
 
+@pytest.mark.parametrize("after", ["nothing", "a minute", "a reboot"])
+def test_of_a_confirmation_that_is_killed_the_truth_is_told(lab: Lab, after: str) -> None:
+    """Its computer asks once more: what it is told then is what the relay runs, and keeps."""
+    relay = lab.net["relay"]
+    first, second = plans(lab)
+    apply(lab, second)
+    new = files(lab)
+    apply(lab, first)
+    old = files(lab)
+    token, told = "", []
+
+    def cut(step: int) -> bool:
+        nonlocal token
+        relay.run(f"truncate -s 0 {BIN}/timers")
+        token = bring(lab, second)
+        return killing.killed(lab, CONFIRM, step, stdin=f"{token}\n")
+
+    for step in killing.each(lab, cut, every=EVERY):
+        if after == "a reboot":
+            run(lab, RECOVER)
+        elif after == "a minute":
+            time_is_up(lab)
+        try:
+            confirm(lab, token)
+        except AssertionError as error:
+            assert "has gone back" in str(error)
+            told.append(old)
+        else:
+            told.append(new)
+        time_is_up(lab)
+        assert files(lab) == told[-1], f"killed at step {step}"
+        apply(lab, first)
+    assert new in told
+    assert after == "nothing" or old in told
+
+
+def files(lab: Lab) -> str:
+    return lab.net["relay"].run(["sh", "-c", "cat /etc/wireguard/wg0.*"])
+
+
 def test_a_timer_that_cannot_be_set_leaves_the_one_before_in_force(lab: Lab) -> None:
     """As where the run is killed between the two: the deadline is still the first timer's."""
     first, second = plans(lab)
@@ -159,11 +201,11 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
     relay = lab.net["relay"]
     first, second = plans(lab)
     apply(lab, first)
-    files = relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"])
+    before = files(lab)
     bring(lab, second)
-    assert relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"]) != files
-    run(lab, f"sh {STATE}/unfinished/tools/apply recover wg0")
-    assert relay.run(["sh", "-c", "cat /etc/wireguard/wg0.*"]) == files
+    assert files(lab) != before
+    run(lab, RECOVER)
+    assert files(lab) == before
     assert relay.run(f"find {STATE} -path '*unfinished*'") == ""
     apply(lab, second)
     apply(lab, first)

@@ -157,6 +157,26 @@ def test_dockers_policy_comes_back(lab: Lab) -> None:
     assert "-P FORWARD DROP" in relay.run("iptables -S FORWARD")
     assert "-P FORWARD ACCEPT" in relay.run("ip6tables -S FORWARD")
     assert lab.call("tcp", 80) == CALLER
+    # But what somebody has come to drop since, as ufw does, stays dropped.
+    relay.run("ip6tables -P FORWARD DROP")
+    relay.run(["sh", "-c", restored])
+    assert "-P FORWARD DROP" in relay.run("ip6tables -S FORWARD")
+    relay.run("ip6tables -P FORWARD ACCEPT")
+
+
+def test_an_owners_bans_go_on(lab: Lab) -> None:
+    """As fail2ban has them: a chain of its own, first in INPUT when it starts."""
+    relay = lab.net["relay"]
+    loads_its_own(relay)
+    lab.serve("relay", 22)
+    relay.run("iptables -N f2b-sshd")
+    relay.run("iptables -I INPUT -p tcp --dport 22 -j f2b-sshd")
+    relay.run("/usr/local/lib/cgnat-relay/firewall up")
+    assert lab.call("tcp", 22) == CALLER
+    relay.run(f"iptables -I f2b-sshd -s {CALLER} -j REJECT")
+    assert not lab.call("tcp", 22)
+    loads_its_own(relay)
+    relay.run("/usr/local/lib/cgnat-relay/firewall up")
 
 
 def test_a_failed_check_does_not_tell_the_owners_first_boot(lab: Lab) -> None:

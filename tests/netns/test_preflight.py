@@ -73,7 +73,6 @@ RELEASES = {
     "ID=debian\nVERSION_ID='11'": True,
     "ID=debian\nVERSION_ID=13": True,
     'ID=ubuntu\nVERSION_ID="22.04"': True,
-    'ID=ubuntu\nVERSION_ID="26.04"': True,
     "ID=debian\nVERSION_ID=10": False,
     "ID=debian": False,
     'ID=ubuntu\nVERSION_ID="20.04"': False,
@@ -91,6 +90,23 @@ def test_distribution(machine: Machine) -> None:
     assert found == {release: [] if fine else [no] for release, fine in RELEASES.items()}
     machine.write("/etc/os-release", "")
     assert machine.causes() == ["an unknown distribution is not supported"]
+
+
+@pytest.mark.parametrize(
+    ("release", "known"),
+    [
+        ("debian\nVERSION_ID=13", True),
+        ("debian\nVERSION_ID=14", False),
+        ("ubuntu\nVERSION_ID=24.04", True),
+        ("ubuntu\nVERSION_ID=24.10", False),
+    ],
+)
+def test_a_newer_distribution_is_a_note(machine: Machine, release: str, known: bool) -> None:
+    machine.write("/etc/os-release", f'PRETTY_NAME="This One"\nID={release}\n')
+    found = machine.look()
+    assert [kind for kind, _, _ in found] == ([] if known else ["note"])
+    assert known or "This One is newer than what was tried" in found[0][1]
+    assert machine.look("ours") == []
 
 
 def test_no_systemd(machine: Machine) -> None:
@@ -186,6 +202,37 @@ def test_a_kernel_without_a_list_of_modules_is_asked_for_its_symbols(machine: Ma
     machine.host.run(f"umount {ROOT}/proc/kallsyms")
     # The kernel that runs this has nftables.
     assert [c for c in machine.causes() if "nftables" in c] == []
+
+
+def test_where_iptables_is_legacy_rules_of_nfts_kind_are_the_owners(machine: Machine) -> None:
+    """Ours stand in the older tables then, and undo no drop there."""
+    machine.host.run("iptables -P FORWARD DROP")
+    assert machine.look() == []
+    machine.run("mkdir -p /usr/local/sbin")
+    machine.write("/usr/local/sbin/iptables", "#!/bin/sh\necho 'iptables v1.8.9 (legacy)'\n")
+    machine.run("chmod 755 /usr/local/sbin/iptables")
+    ((kind, cause, fix),) = machine.look()
+    assert kind == "fault"
+    assert cause == "chain FORWARD of table ip filter in nft drops all that the tunnel carries"
+    assert "insert rule ip filter FORWARD" in fix
+
+
+def test_forwarding_joins_all_interfaces(machine: Machine) -> None:
+    host = machine.host
+    host.run("ip link add lan type bridge")
+    host.run("sysctl -qw net.ipv4.ip_forward=0")
+    assert machine.look() == [], "one that has no address"
+    host.run("ip addr add 192.168.77.1/24 dev lan")
+    ((kind, cause, fix),) = machine.look()
+    assert kind == "note"
+    assert cause.startswith("the machine will forward between its own interfaces too, ")
+    assert "lan" in cause
+    assert "iptables -P FORWARD DROP" in fix
+    host.run("iptables -P FORWARD DROP")
+    assert machine.look() == [], "it is dropped"
+    host.run("iptables -P FORWARD ACCEPT")
+    host.run("sysctl -qw net.ipv4.ip_forward=1")
+    assert machine.look() == [], "it does already"
 
 
 def test_rules_of_legacy_iptables(machine: Machine) -> None:

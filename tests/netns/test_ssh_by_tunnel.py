@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from components.carrier import bundle, looking
 from components.machine import inside
-from components.plan import HostPlan
+from components.plan import STATIC, HostPlan
 from operate import remote
 
 from . import living
@@ -156,6 +157,24 @@ def test_sshd_reads_its_files_anew_only_where_one_is_ours(door: Door, ours: bool
     assert done.returncode == 0, done.stderr
     asked = "try-reload-or-restart ssh.service\n" if ours else ""
     assert relay.run(["sh", "-c", "cat /run/sshd-asked 2>/dev/null || :"]) == asked
+
+
+def test_it_opens_where_the_tunnel_does_not_come_up(door: Door) -> None:
+    """As at a boot into a kernel without WireGuard: there would be no way in at all."""
+    lab, relay = door.lab, door.lab.net["relay"]
+    lab.device_up("laptop", host="laptop")
+    done = door.operate("bring", carried(lab, *FORWARDS), "laptop", **entry(door))
+    assert done.returncode == 0, done.stderr
+    dropin = (STATIC / "tunnel.conf").read_text()
+    (stopped,) = re.findall("^ExecStopPost=[+]-(.*)$", dropin, re.MULTILINE)
+    relay.run(f"env SERVICE_RESULT=success {stopped}")
+    assert not reaches(door, "client", lab.address)
+    relay.run(f"env SERVICE_RESULT=exit-code {stopped}")
+    assert reaches(door, "client", lab.address)
+    (started,) = re.findall("^ExecStartPost=[+]-(.*)$", dropin, re.MULTILINE)
+    relay.run(started)
+    assert not reaches(door, "client", lab.address)
+    assert reaches(door, "laptop", TUNNEL)
 
 
 def test_it_stays_closed_when_the_handshakes_are_forgotten(door: Door) -> None:

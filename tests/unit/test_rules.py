@@ -77,6 +77,20 @@ def test_closed_to_the_public_ssh_lets_devices_in(version: int) -> None:
     assert rest == [rule for rule in both if "--dport 22 " not in rule]
 
 
+def test_an_adopted_machines_own_rules_are_asked_about_ssh() -> None:
+    """fail2ban's bans among them; but where it is closed devices are let in, whatever they say."""
+    given = samples.settings(devices=["laptop"])
+    settings = replace(given, site=Site(adopted=True, guarded=True, ssh_port=22))
+    chain = firewall.rules(settings, 4).splitlines()
+    assert [r for r in chain if "--dport 22 " in r] == [
+        "-A RELAY-INPUT -p tcp --dport 22 -j RETURN"
+    ]
+    assert chain.index("-A RELAY-INPUT -j DROP") == len(chain) - 2
+    closed = firewall.rules(settings, 4, closed=True)
+    assert "--dport 22 -j ACCEPT" in closed
+    assert "RETURN" not in closed
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_firewall_lets_ssh_in_and_ends_in_a_drop(version: int) -> None:
     settings = samples.settings(ssh={"port": 2200}, tunnel={"port": 4500})

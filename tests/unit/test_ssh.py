@@ -5,6 +5,7 @@ And, with a stand-in for ssh, of what a machine says.
 
 from __future__ import annotations
 
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -169,6 +170,30 @@ def test_a_login_that_does_not_run_it_is_no_success(
     stand_ins(tmp_path, monkeypatch, f'echo "Please login as the user debian"; exit {code}')
     with pytest.raises(OperateError, match=r"says: Please login as the user debian; check vps"):
         ssh.run(Host("h", "root", KEY), "true", "")
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("Sorry, try again.\nsudo: no password was provided", "does not take the password of op"),
+        ("", "does not take the password of op"),
+        (
+            "sudo: sorry, you must have a tty to run sudo",
+            "in: sudo: sorry, you must have a tty to run",
+        ),
+        (
+            "sudo: account validation failure, is your account locked?",
+            "is your account locked[?]; see",
+        ),
+    ],
+)
+def test_why_sudo_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, told: str
+) -> None:
+    stand_ins(tmp_path, monkeypatch, "echo a greeting >&2")
+    (tmp_path / "sudo").write_text(f"#!/bin/sh\nprintf %s {shlex.quote(says)} >&2\nexit 1\n")
+    with pytest.raises(OperateError, match=told):
+        ssh.run(Host("h", "op", KEY), "true", "")
 
 
 def stand_ins(folder: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
