@@ -102,6 +102,14 @@ def test_what_was_changed_by_hand_is_named(door: Door) -> None:
         assert door.look()["changed"] == ["rules iptables-before-WG0-FORWARD"]
     assert "brought rules" in door.operate("bring", carried(good)).stderr
     assert door.look()["changed"] == []
+    # A ban of somebody is its owner's will; of the tunnel's own addresses it would be a fault.
+    relay.run("iptables -F THEIRS")
+    relay.run("iptables -I FORWARD -j THEIRS")
+    relay.run("iptables -A THEIRS -s 203.0.113.66 -j DROP")
+    assert door.look()["changed"] == []
+    relay.run("iptables -A THEIRS -s 172.16.0.0/12 -j DROP")
+    assert door.look()["changed"] == ["rules iptables-before-WG0-FORWARD"]
+    relay.run("iptables -D FORWARD -j THEIRS")
     # Which jump comes first tells nothing: the tunnel's start may have another order than a mend.
     for change in ("-D", "-I"):
         door.lab.net["relay"].run(f"iptables {change} FORWARD -o wg0 -j WG0-FORWARD")

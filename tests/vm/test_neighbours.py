@@ -1,7 +1,8 @@
 """The relay on a machine that does other things: others' firewalls, containers and bans.
 
 Each neighbour is Debian's own package. It is there before the relay, runs on all the while, and has
-its own work to do: what it does for itself is asked as well as what the relay forwards.
+its own work to do: a caller is let in to one port of the machine's own, and refused at another,
+whatever the relay forwards.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 
 from .. import table
 from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, MATRIX, NAME, Adopted, as_at_first
+from .adopted import BOOT, FORWARDS, HELLO, MATRIX, NAME, Adopted, as_at_first
 
 pytestmark = MATRIX
 
@@ -21,7 +22,7 @@ pytestmark = MATRIX
 OWN_NFT = """\
 flush ruleset
 table inet mine {
-\tchain input { type filter hook input priority 0; tcp dport 9 drop; }
+\tchain input { type filter hook input priority 0; tcp dport 81 drop; }
 }
 """
 ORACLE = """\
@@ -33,10 +34,27 @@ ORACLE = """\
 -A INPUT -p icmp -j ACCEPT
 -A INPUT -i lo -j ACCEPT
 -A INPUT -p tcp -m state --state NEW -m tcp --dport 22 -j ACCEPT
+-A INPUT -p tcp -m state --state NEW -m tcp --dport 8443 -j ACCEPT
 -A INPUT -j REJECT --reject-with icmp-host-prohibited
 -A FORWARD -j REJECT --reject-with icmp-host-prohibited
 COMMIT
 """
+# Two: of SSH, where the caller is not to be shut out, and of the port that it is refused.
+JAILS = """\
+[DEFAULT]
+backend = systemd
+bantime = 1d
+[sshd]
+[pages]
+enabled = true
+filter = sshd
+port = 81
+"""
+# What answers on two ports of the machine's own, as hello.py does at home.
+OWN_PAGES = (
+    HELLO.read_text().replace("(8080, 8081)", "(81,)").replace("5353", "5399"),
+    HELLO.read_text().replace("(8080, 8081)", "(81, 8443)").replace("5353", "5399"),
+)
 # A root file system of one program: no image can be pulled where there is no registry. Its owner
 # drops what is not for a container, in the chain that Docker keeps for that and puts first.
 BOX = """\
@@ -60,7 +78,7 @@ class Neighbour:
     leave: str
     events: dict[str, str] = field(default_factory=dict)
     stdin: str = ""
-    port: int | None = None  # one that it serves to the world itself
+    serves: bool = False  # what answers on 8443 is its own, and it refuses nothing on 81
 
 
 def service(name: str) -> dict[str, str]:
@@ -81,7 +99,7 @@ NEIGHBOURS = {
     ),
     "ufw": Neighbour(
         "ufw",
-        "ufw allow 22/tcp; ufw --force enable",
+        "ufw allow 22/tcp; ufw allow 8443/tcp; ufw --force enable",
         "ufw status | grep '^22/tcp *ALLOW' && iptables -S INPUT | grep -e '-P INPUT DROP'",
         "ufw disable; apt-get -q -y purge ufw;"
         " for tool in iptables ip6tables; do $tool -F; $tool -X; done",
@@ -89,7 +107,8 @@ NEIGHBOURS = {
     ),
     "firewalld": Neighbour(
         "firewalld",
-        "systemctl -q enable --now firewalld",
+        "systemctl -q enable --now firewalld;"
+        " firewall-cmd --permanent --add-port=8443/tcp; firewall-cmd --reload",
         "firewall-cmd --state && nft list table inet firewalld",
         "systemctl -q disable --now firewalld",
         {"reload": "firewall-cmd --reload", **service("firewalld")},
@@ -102,16 +121,17 @@ NEIGHBOURS = {
         "iptables -F DOCKER-USER; docker rm -f web;"
         " systemctl -q disable --now docker.socket docker containerd",
         {"reload": "systemctl reload docker", **service("docker.socket docker")},
-        port=8443,
+        serves=True,
     ),
     "fail2ban": Neighbour(
         "fail2ban python3-systemd iptables",
-        "printf '[sshd]\\nbackend = systemd\\n' >/etc/fail2ban/jail.d/here.conf;"
-        " systemctl restart fail2ban;"
-        " timeout 60 sh -c 'until fail2ban-client set sshd banip 192.0.2.66; do sleep 1; done'",
+        "cat >/etc/fail2ban/jail.d/here.conf; systemctl restart fail2ban;"
+        " timeout 60 sh -c 'until fail2ban-client set sshd banip 192.0.2.66; do sleep 1; done';"
+        " fail2ban-client set pages banip $CALLER",
         "iptables -S f2b-sshd | grep 192.0.2.66 && iptables -S INPUT | grep f2b-sshd",
         "systemctl -q disable --now fail2ban",
         {"reload": "fail2ban-client reload", **service("fail2ban")},
+        stdin=JAILS,
     ),
     "Oracle's image": Neighbour(
         "iptables-persistent",
@@ -155,16 +175,18 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
 
     def works(column: str, forwarded: bool = True) -> None:
         eventually(lambda: machine.well(neighbour.own), f"{name}: {column}: its own", within=150)
-        if neighbour.port:
-            port = neighbour.port
-            eventually(lambda: machine.answers(port), f"{name}: {column}: its port", within=60)
+        eventually(lambda: machine.answers(8443), f"{name}: {column}: its port", within=60)
+        assert neighbour.serves or not machine.answers(81), f"{name}: {column}: what it refuses"
         if forwarded:
             eventually(lambda: machine.answers(80), f"{name}: {column}: the page", within=150)
             eventually(machine.hears, f"{name}: {column}: the datagram", within=60)
         cells[column] = WORKS
 
     machine.install(neighbour.packages)
-    machine.run(f"{{ {neighbour.enter}\n}} >/dev/null", stdin=neighbour.stdin)
+    serve(machine, neighbour.serves)
+    eventually(lambda: machine.answers(81), f"{name}: nobody refuses anything yet")
+    caller = f"CALLER={machine.page(81).split()[-1]}"
+    machine.run(f"{{ {caller}; {neighbour.enter}\n}} >/dev/null", stdin=neighbour.stdin)
     try:
         works("before", forwarded=False)
         machine.configure()
@@ -183,6 +205,7 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
         machine.run("/usr/local/lib/cgnat-relay/restore all")
         machine.stack.lab("reset", NAME)
         eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
+        serve(machine, neighbour.serves)
         machine.house()
         works("reboot")
         machine.script("house.sh", "gone")
@@ -190,5 +213,12 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
         assert not machine.answers(80)
         works("left again", forwarded=False)
     finally:
-        machine.run(f"{{ {neighbour.leave}\n}} >/dev/null 2>&1")
+        machine.run(f"{{ {neighbour.leave}\n}} >/dev/null 2>&1; kill $(cat /run/own.pid)")
     seen[name] = [cells[column] for column in COLUMNS]
+
+
+def serve(machine: Adopted, serves: bool) -> None:
+    """The machine's own pages; 8443 is the neighbour's where that serves one."""
+    machine.run("cat >/run/own.py", stdin=OWN_PAGES[not serves])
+    machine.run("setsid python3 /run/own.py >/dev/null 2>&1 & echo $! >/run/own.pid")
+    eventually(lambda: machine.well("curl -sf http://127.0.0.1:81/"), "the machine's own pages")
