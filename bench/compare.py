@@ -97,8 +97,9 @@ def ways(env: dict[str, str], of: peers.Peers) -> dict[str, Callable[[], Up]]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line that an error says."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    """The first line that an error says; of a program that ended with a traceback, the last."""
+    lines = f"{type(error).__name__}: {error}".strip().splitlines()
+    return lines[-1 if "Traceback" in lines[0] else 0][:200]
 
 
 def bring_up(stack: ExitStack, of: peers.Peers, wanted: Sequence[str]) -> list[Contender]:

@@ -84,10 +84,6 @@ now=$(cut -d . -f 1 /proc/uptime)
 echo "$((now + after)) $2" >>{BIN}/timers
 echo "$((now + 7)).00" >{CLOCK}
 """
-# A namespace has no first boot. Who waits for its end is written down.
-CLOUD_INIT = f"""#!/bin/sh
-echo waited >>{BIN}/waited
-"""
 
 
 def plan(lab: Lab, homes: list[Any], *parts: str, **whole: Any) -> HostPlan:
@@ -138,7 +134,7 @@ def stand_in(lab: Lab) -> None:
     relay = lab.net["relay"]
     relay.run(f"mkdir -p {BIN}")
     relay.run(["sh", "-c", STOPPED])
-    tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN, "cloud-init": CLOUD_INIT}
+    tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN}
     for name, text in tools.items():
         relay.write(f"{BIN}/{name}", text)
         relay.run(f"chmod 755 {BIN}/{name}")

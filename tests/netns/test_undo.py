@@ -6,14 +6,17 @@ systemd, apt and dpkg are stand-ins (``untouched``): which package needs which i
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from components.plan import STATIC
+
 from ..unpacked import unpacked
 from . import untouched
 from .conftest import Lab
-from .living import BIN, STATE
+from .living import BIN, STATE, run
 from .test_firewalld import PACKAGES as FIREWALLD
 from .test_firewalld import Firewalld
 from .untouched import PACKAGES, brought, gone, holds, left
@@ -124,17 +127,32 @@ def test_a_package_that_is_there_is_not_asked_for(lab: Lab) -> None:
     assert [x.startswith("needrestart 1 ") for x in asked] == [True, True], "others' units restart"
 
 
-@pytest.mark.parametrize("under_way", [True, False])
-def test_a_first_boot_is_waited_for_only_while_there_is_one(lab: Lab, under_way: bool) -> None:
+def test_a_first_boot_is_waited_for_only_while_there_is_one(lab: Lab) -> None:
     """Where cloud-init is switched off its folder is there all the same, and it never ends."""
     relay = lab.net["relay"]
     relay.run("mkdir -p /run/cloud-init")
-    if under_way:
-        relay.write("/run/cloud-init/status.json", "{}")
-    brought(lab)
-    waited = relay.run(f"cat {BIN}/waited", check=False)
-    assert bool(waited) == under_way
-    assert ("force-unsafe-io" in relay.run(f"cat {BIN}/asked")) == under_way
+    start = time.monotonic()
+    run(lab, f"sh {STATIC}/setup booted")
+    assert time.monotonic() - start < 1
+    relay.write("/run/cloud-init/status.json", "{}")
+    ends = f"sleep 3; touch {BIN}/ended; echo {{}} >/run/cloud-init/result.json"
+    relay.start(["sh", "-c", ends])
+    run(lab, f"sh {STATIC}/setup booted; [ -e {BIN}/ended ]")
+    # Nor for one that has failed.
+    relay.run("rm /run/cloud-init/result.json")
+    relay.run(f"touch {BIN}/failed")
+    run(lab, f"sh {STATIC}/setup booted")
+
+
+@pytest.mark.parametrize("booting", [True, False])
+def test_only_a_first_boot_writes_unsafely(lab: Lab, booting: bool) -> None:
+    """One that is cut short is begun anew."""
+    relay = lab.net["relay"]
+    relay.run("mkdir -p /run/cloud-init")
+    for name in ("status", *(["result"] if not booting else [])):
+        relay.write(f"/run/cloud-init/{name}.json", "{}")
+    run(lab, f"sh {STATIC}/setup packages iptables")
+    assert ("force-unsafe-io" in relay.run(f"cat {BIN}/asked")) == booting
 
 
 def test_an_owners_nftables_conf_outlives_our_package(lab: Lab) -> None:

@@ -56,6 +56,7 @@ start)
 stop) case $1 in *.timer) : >{BIN}/timers ;; *) ran stop "$1" ;; esac ;;
 is-active) grep -qsxF "$1" {BIN}/active ;;
 is-enabled) [ -L "{WANTS}/$1" ] ;;
+is-failed) [ -e {BIN}/failed ] ;;
 esac
 """
 # PACKAGES has a line for each that is installed, NAME NEEDS...

@@ -161,7 +161,7 @@ def test_what_flushes_before_the_tunnel_does_not_keep_it_out() -> None:
     """By files of the firewall's part: a tunnel that is there is not touched for them."""
     files = part(PLAN, "firewall")
     dropin = files["/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"]
-    assert "\nExecStartPost=+-/usr/local/lib/cgnat-relay/firewall up\n" in dropin
+    assert "\nExecStartPost=+-/usr/local/lib/cgnat-relay/firewall stands\n" in dropin
     assert "\nExecStopPost=+-/usr/local/lib/cgnat-relay/firewall stopped\n" in dropin
     modes = {file.path: file.mode for file in PLAN.files}
     assert modes["/etc/network/if-up.d/zz-cgnat-relay"] == "0755"

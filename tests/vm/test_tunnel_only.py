@@ -87,6 +87,16 @@ def test_it_closes_stays_closed_over_a_power_cut_and_is_left(bare: Adopted, tmp_
         assert not lets_in(bare.reach)
         assert "unchanged" in bare.stack.pulumi("preview")
 
+        # Where the tunnel does not come up there would be no way in.
+        tunnel = "wg-quick@wg0"
+        bare.run(f"systemctl stop {tunnel}; mv /etc/wireguard/wg0.peers /run/")
+        assert not lets_in(bare.reach), "the off-case: it was stopped, and has not failed"
+        assert not bare.well(f"systemctl start {tunnel}")
+        assert lets_in(bare.reach)
+        bare.run(f"mv /run/wg0.peers /etc/wireguard/; systemctl start {tunnel}")
+        eventually(lambda: lets_in(RELAY), "SSH by the tunnel again", within=60)
+        assert not lets_in(bare.reach)
+
         bare.run(NEED)
         assert f"forwarding stays on, for {NEEDS}" in bare.destroy()
         assert lets_in(bare.reach)
