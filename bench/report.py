@@ -85,6 +85,8 @@ def head(result: Result) -> str:
     for arm, faults in result["faults"].items():
         for what, why in faults.items():
             said = why.partition(", last seen")[0]
+            if "Traceback" in said:  # as results before 2026-11-27 have it
+                said = f"{said.partition('AssertionError')[0]}the caller ended with an error"
             text += f" {title(result, arm)} failed in `{what}`: {said}."
     return text
 
@@ -234,7 +236,7 @@ def shares(result: Result) -> list[str]:
     )
     return [
         f"{found['date']}, medians of {turns_of}, {few:,} samples or more each; this project at"
-        f" {found['commit'] or 'an unknown commit'}, {busy(found['load'])}.{missing}",
+        f" {(found['commit'] or 'an unknown commit')[:17]}, {busy(found['load'])}.{missing}",
         "",
         *markdown(["s/GB", "whole machine", *kinds], rows),
     ]
