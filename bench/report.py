@@ -236,7 +236,7 @@ def shares(result: Result) -> list[str]:
     )
     return [
         f"{found['date']}, medians of {turns_of}, {few:,} samples or more each; this project at"
-        f" {(found['commit'] or 'an unknown commit')[:17]}, {busy(found['load'])}.{missing}",
+        f" {(found['commit'] or 'an unknown commit')[:12]}, {busy(found['load'])}.{missing}",
         "",
         *markdown(["s/GB", "whole machine", *kinds], rows),
     ]
