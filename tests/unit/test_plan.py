@@ -186,3 +186,13 @@ def test_a_boot_goes_on_taking_advertisements_by_what_the_owner_wrote() -> None:
     assert "ExecStartPre=-/usr/local/lib/cgnat-relay/setup advertisements" in unit.splitlines()
     after = [line for line in unit.splitlines() if line.startswith("After=")]
     assert any("systemd-sysctl.service" in line for line in after)
+
+
+def test_an_owners_own_iptables_unit_makes_no_circle_with_the_firewalls() -> None:
+    """It is written by hand, and may come after the network, before which the relay's is."""
+    unit = part(PLAN, "firewall")["/etc/systemd/system/cgnat-relay-firewall.service"]
+    order = [line for line in unit.splitlines() if line.startswith(("After=", "Before="))]
+    assert any("network-pre.target" in line for line in order)
+    assert not any("iptables.service" in line for line in order)
+    paths = part(PLAN, "firewall")
+    assert "/etc/systemd/system/iptables.service.d/50-cgnat-relay.conf" in paths
