@@ -22,7 +22,7 @@ pytestmark = MATRIX
 OWN_NFT = """\
 flush ruleset
 table inet mine {
-\tchain input { type filter hook input priority 0; tcp dport 81 drop; }
+\tchain input { type filter hook input priority 0; iif != lo tcp dport 81 drop; }
 }
 """
 ORACLE = """\
@@ -221,4 +221,5 @@ def serve(machine: Adopted, serves: bool) -> None:
     """The machine's own pages; 8443 is the neighbour's where that serves one."""
     machine.run("cat >/run/own.py", stdin=OWN_PAGES[not serves])
     machine.run("setsid python3 /run/own.py >/dev/null 2>&1 & echo $! >/run/own.pid")
-    eventually(lambda: machine.well("curl -sf http://127.0.0.1:81/"), "the machine's own pages")
+    there = "curl -sf http://127.0.0.1:81/"
+    eventually(lambda: machine.well(there), "the machine's own pages", within=60)
