@@ -21,6 +21,8 @@ FINE, BROKEN = "wg show $1 >/dev/null", "echo not so >&2; exit 1"
 UNPACK = "rm -rf /run/new; mkdir /run/new && base64 -d | tar -xzf - -C /run/new"
 APPLY = "sh /run/new/apply bring /run/new wg0"
 STATE = "/etc/wireguard/cgnat-relay"
+# What its unit does at boot.
+RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
 BIN = "/etc/wireguard/bin"
 # Its own files, under an overlay; what is mounted in /etc already stays in sight.
 OWN = """set -eu

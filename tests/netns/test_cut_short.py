@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,11 @@ from operate import remote
 from ..waiting import eventually
 from . import killing, living
 from .conftest import Lab, make
-from .living import BIN, STATE, apply, bring, confirm, lay, run, time_is_up, timers
+from .living import BIN, RECOVER, STATE, apply, bring, confirm, lay, run, time_is_up, timers
 from .topology import internet
 
 EVERY = 29
 CONFIRM = f"{STATE}/unfinished/tools/apply confirm wg0"
-RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,15 @@ def plans(lab: Lab) -> tuple[HostPlan, HostPlan]:
     return living.plan(lab, [first, {"name": "one"}]), living.plan(lab, [second, {"name": "two"}])
 
 
+def both(lab: Lab, of: Callable[[Lab], Any]) -> tuple[HostPlan, HostPlan, Any, Any]:
+    """The two plans, and what ``of`` sees of each; the first runs then."""
+    first, second = plans(lab)
+    apply(lab, second)
+    after = of(lab)
+    apply(lab, first)
+    return first, second, of(lab), after
+
+
 def running(lab: Lab) -> tuple[str, list[str]]:
     """What the kernel has: the table, and who may dial."""
     relay = lab.net["relay"]
@@ -49,11 +58,7 @@ def running(lab: Lab) -> tuple[str, list[str]]:
 
 def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
     relay = lab.net["relay"]
-    first, second = plans(lab)
-    apply(lab, second)
-    after = running(lab)
-    apply(lab, first)
-    before = running(lab)
+    first, second, before, after = both(lab, running)
     assert before != after
     changed = 0
 
@@ -104,11 +109,7 @@ def test_the_timer_takes_back_what_a_killed_run_left(lab: Lab) -> None:
 def test_of_a_confirmation_that_is_killed_the_truth_is_told(lab: Lab, after: str) -> None:
     """Its computer asks once more: what it is told then is what the relay runs, and keeps."""
     relay = lab.net["relay"]
-    first, second = plans(lab)
-    apply(lab, second)
-    new = files(lab)
-    apply(lab, first)
-    old = files(lab)
+    first, second, old, new = both(lab, files)
     token, told = "", []
 
     def cut(step: int) -> bool:

@@ -16,13 +16,12 @@ from operate import remote
 from ..waiting import eventually
 from . import killing, living, untouched
 from .conftest import Lab
-from .living import BIN, STATE, confirm, run, time_is_up, timers
+from .living import BIN, RECOVER, STATE, confirm, run, time_is_up, timers
 from .untouched import brought, gone, holds, lay, left
 
 EVERY = 19
 # What is there before anything of the machine's own is changed, and a little after all is undone.
 BEGUN = (STATE,)  # and STATE.new, STATE.over
-RECOVER = f"[ ! -e {STATE}/unfinished ] || sh {STATE}/unfinished/tools/apply recover wg0"
 GUARD = "cgnat-relay-recover.service"
 # What stays after a reboot until the timer comes: packages, and what takes them back. Settings and
 # what is in /run are the memory's, which is lost.

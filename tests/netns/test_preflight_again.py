@@ -65,20 +65,15 @@ BOOTS: dict[str, tuple[dict[str, str], str, str]] = {
         "",
     ),
 }
+# A package that is whole, and one that needs what is nowhere: NAME.
+WHOLE = HALF.replace("exit 1", "exit 0").replace("! dpkg", "dpkg")
+LACKS = WHOLE.replace("Architecture", "Depends: not-in-this-world\nArchitecture")
 # One that is there and held, and a source with a newer one, which ours needs.
-HELD = """set -eu
-mkdir -p /tmp/owned/DEBIAN /run/source
-cd /tmp
-cat >owned/DEBIAN/control <<END
-Package: owned
-Version: 1
-Architecture: all
-Maintainer: nobody <nobody@example.org>
-Description: held
-END
-dpkg-deb --build owned >/dev/null
-dpkg -i owned.deb >/dev/null
+HELD = (
+    WHOLE.replace("NAME", "owned")
+    + """
 apt-mark hold owned >/dev/null
+mkdir -p /run/source
 cat >/run/source/Packages <<END
 Package: owned
 Version: 2
@@ -98,6 +93,7 @@ Filename: ./wanted.deb
 Size: 1
 END
 """
+)
 # What a boot makes of them, beside the relay's own; a new interface is what a tunnel gets.
 BOOT = """echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
 /lib/systemd/systemd-sysctl >&2
@@ -105,9 +101,6 @@ cd /proc/sys/net
 cat ipv4/conf/all/forwarding ipv4/conf/default/forwarding ipv6/conf/all/forwarding
 """
 OURS = "net.ipv4.ip_forward = 1\n-net.ipv6.conf.all.forwarding = 1\n"
-# A package that needs what is nowhere: NAME.
-LACKS = HALF.replace("exit 1", "exit 0").replace("! dpkg", "dpkg")
-LACKS = LACKS.replace("Architecture", "Depends: not-in-this-world\nArchitecture")
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def test_who_took_over_and_was_not_confirmed_leaves_the_owner_before(door: Door,
             living.run(lab, f"cp {STATE}/unfinished/next/owner {STATE}/owner")
             assert door.look()["owner"] == other.identity, "the off-case"
         if end == "boot":
-            living.run(lab, f"sh {STATE}/unfinished/tools/apply recover wg0")
+            living.run(lab, living.RECOVER)
         living.time_is_up(lab)
         with pytest.raises(AssertionError, match="not confirmed in time"):
             living.confirm(lab, token)

@@ -50,11 +50,6 @@ enabled = true
 filter = sshd
 port = 81
 """
-# What answers on two ports of the machine's own, as hello.py does at home.
-OWN_PAGES = (
-    HELLO.read_text().replace("(8080, 8081)", "(81,)").replace("5353", "5399"),
-    HELLO.read_text().replace("(8080, 8081)", "(81, 8443)").replace("5353", "5399"),
-)
 # A root file system of one program: no image can be pulled where there is no registry. Its owner
 # drops what is not for a container, in the chain that Docker keeps for that and puts first.
 BOX = """\
@@ -218,8 +213,9 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
 
 
 def serve(machine: Adopted, serves: bool) -> None:
-    """The machine's own pages; 8443 is the neighbour's where that serves one."""
-    machine.run("cat >/run/own.py", stdin=OWN_PAGES[not serves])
+    """The machine's own pages, as home has them; 8443 is the neighbour's where that serves one."""
+    own = HELLO.read_text().replace("(8080, 8081)", "(81,)" if serves else "(81, 8443)")
+    machine.run("cat >/run/own.py", stdin=own.replace("5353", "5399"))
     machine.run("setsid python3 /run/own.py >/dev/null 2>&1 & echo $! >/run/own.pid")
     there = "curl -sf http://127.0.0.1:81/"
     eventually(lambda: machine.well(there), "the machine's own pages", within=60)
