@@ -35,6 +35,7 @@ from tests.netns.conftest import wireguard_env
 
 from . import cli, contender, emulated, peers, proxies
 from .ciphers import speeds
+from .cli import Keep
 from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
@@ -199,7 +200,7 @@ def on_lines(
         yield found
 
 
-def measure(of: peers.Peers, plan: Plan, keep: Callable[[Result], None] = lambda _: None) -> Result:
+def measure(of: peers.Peers, plan: Plan, keep: Keep = lambda _: None) -> Result:
     """All arms up here, and all that is asked of them.
 
     ``keep`` is given what there is after each round, for a run that does not end well.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import arms, judged, peers, plots, ratio, report
-from bench.compare import SEED, Faults, Plan, cut_short, drawn, rounded, torn_down
+from bench.compare import SEED, Faults, Plan, cut_short, drawn, reason, rounded, torn_down
 from bench.line import Line
 from bench.measures import MEASURES, ON_A_LINE, received
 from bench.ratio import Ratio
@@ -232,6 +232,14 @@ def test_how_fast_the_cpu_is_at_the_ciphers_is_said() -> None:
     assert f"{there}." in report.head(result() | {"host": on})
     said = report.head(result() | {"host": on | {"ciphers": {"AES-128-GCM": 8500.0}}})
     assert f"{there}; OpenSSL there: AES-128-GCM 8,500 MB/s." in said
+
+
+def test_of_a_program_that_ended_with_a_traceback_its_error_is_the_reason() -> None:
+    said = (
+        "client: ['python3', 'caller.py']: Traceback (most recent call last):\n  File x\nE: lost\n"
+    )
+    assert reason(AssertionError(said)) == "E: lost"
+    assert reason(AssertionError("first\nsecond")) == "AssertionError: first"
 
 
 def test_what_failed_once_is_not_told_as_not_measured() -> None:
