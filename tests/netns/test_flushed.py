@@ -172,6 +172,32 @@ def test_bans_of_callers_stay_before_ours(lab: Lab, chain: str) -> None:
     assert lab.call("tcp", 80) == CALLER
 
 
+def test_what_drops_behind_a_ban_is_passed_and_the_ban_is_not(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    ban = f"-s {CALLER}/32 -j DROP"
+    relay.run(f"iptables -I FORWARD {ban}")
+    relay.run("iptables -I FORWARD 2 -p tcp -j REJECT")
+    relay.run("/usr/local/lib/cgnat-relay/restore all")
+    assert lab.call("tcp", 80) == ""
+    relay.run(f"iptables -D FORWARD {ban}")
+    assert lab.call("tcp", 80) == CALLER
+    relay.run("iptables -D FORWARD -p tcp -j REJECT")
+
+
+def test_a_chain_that_drops_others_too_is_no_ban(lab: Lab) -> None:
+    relay = lab.net["relay"]
+    relay.run("iptables -N both")
+    relay.run("iptables -A both -s 192.0.2.66 -j DROP")
+    relay.run("iptables -A both -p tcp -j DROP")
+    relay.run("iptables -I FORWARD -j both")
+    assert lab.call("tcp", 80) == ""
+    relay.run("/usr/local/lib/cgnat-relay/restore all")
+    assert lab.call("tcp", 80) == CALLER
+    relay.run("iptables -D FORWARD -j both")
+    relay.run("iptables -F both")
+    relay.run("iptables -X both")
+
+
 def test_dockers_policy_comes_back(lab: Lab) -> None:
     """Docker sets it where it finds forwarding off, and since the relay that is on at boot."""
     relay = lab.net["relay"]
