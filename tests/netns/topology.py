@@ -58,6 +58,7 @@ class Host:
             rest, _ = self.holder.communicate()
             raise AssertionError(f"no namespaces for {self.name}: {first}{rest}")
         self.run("ip link set lo up")
+        self.run("sysctl -qw net.ipv4.ip_forward=0")  # else it is what this machine's is
 
     @property
     def pid(self) -> int:
