@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from ..hand_written import LINES, OWN, written
 from .conftest import RELAY, RELAY6, Lab, make
 from .living import adopted
 from .test_flushed import let_in
 from .topology import internet
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "adopt.md"
-LINES = re.findall(r"^\$ sudo (nft insert rule .*)$", PAGE.read_text(), re.MULTILINE)
-# As the wikis have it: SSH and answers, and nothing is forwarded.
-OWN = """\
-flush ruleset
-
-table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		ct state vmap { established : accept, related : accept, invalid : drop }
-		iif "lo" accept
-		meta l4proto { icmp, ipv6-icmp } accept
-		tcp dport 22 accept
-	}
-	chain forward {
-		type filter hook forward priority filter; policy drop;
-	}
-	chain output {
-		type filter hook output priority filter; policy accept;
-	}
-}
-"""
 CONF = "/etc/nftables.conf"
 CALLER, CALLER6 = "203.0.113.9", "2001:db8:9::9"
 ALL = [CALLER, CALLER, CALLER6, CALLER6]
@@ -88,13 +66,7 @@ def test_they_are_written_where_the_ruleset_is(lab: Lab) -> None:
     relay = lab.net["relay"]
     dropin = relay.run("cat /etc/systemd/system/nftables.service.d/51-cgnat-relay-reload.conf")
     (after,) = re.findall(r"^ExecReload=[+]-(.*)$", dropin, re.MULTILINE)
-    written = OWN
-    for line in LINES:
-        _, _, rule = line.partition("inet filter ")
-        chain, _, words = rule.partition(" ")
-        # Before what drops; nft itself writes a name in quotes.
-        written = re.sub(rf"(chain {chain} \{{\n.*\n)", rf"\g<1>\t\t{words}\n", written)
-    relay.write(CONF, written)
+    relay.write(CONF, written())
     relay.run(f"nft -f {CONF}")
     assert answers(lab) == [""] * 4
     relay.run(after)

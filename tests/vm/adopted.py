@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ..relay_stack import Stack
+from ..relay_stack import BOOT_ID, Stack
 from ..waiting import eventually
 
 HERE = Path(__file__).parent
@@ -101,6 +101,12 @@ class Adopted:
         """Debian's own."""
         apt = "apt-get -q -y --no-install-recommends install"
         self.run(f"export DEBIAN_FRONTEND=noninteractive; {apt} {packages} >/dev/null 2>&1")
+
+    def reboot(self) -> None:
+        """In order, as its owner does it: whatever stops does what it does when it stops."""
+        booted = self.run(BOOT_ID)
+        self.run("systemd-run -q --on-active=1 systemctl reboot")
+        eventually(lambda: self.run(BOOT_ID) != booted, "another boot", within=BOOT)
 
     def under_way(self) -> bool:
         """Whether a change has begun that is neither confirmed nor taken back."""

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A stand-in for a home: a network namespace of the relay's own machine, behind a veth, that joins
-# with a homeConfig on standard input and serves what /run/hello.py does. `house.sh gone` takes it
-# away.
+# with a homeConfig on standard input and serves what /run/hello.py does. `house.sh anew` has it come
+# once more, from another port; `house.sh gone` takes it away.
 set -eu
 folder=/run/house
 if [ "${1-}" = gone ]; then
@@ -10,6 +10,11 @@ if [ "${1-}" = gone ]; then
 	ip netns delete house
 	rm -r $folder /run/hello.py /etc/netns/house
 	rmdir --ignore-fail-on-non-empty /etc/netns
+	exit
+fi
+if [ "${1-}" = anew ]; then
+	ip netns exec house wg-quick down $folder/wg9.conf
+	ip netns exec house wg-quick up $folder/wg9.conf
 	exit
 fi
 rm -rf $folder /etc/netns/house # what a reboot has left
