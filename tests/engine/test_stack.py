@@ -93,6 +93,26 @@ def test_a_changed_forward_is_named_by_the_preview_and_replaces_nothing(relay: S
     assert not any(key in said for key in keys)
 
 
+def test_what_was_changed_by_hand_is_named_and_mended(relay: Stack) -> None:
+    relay.inside("test-relay", "nft flush map ip cgnat-relay ports")
+    said = relay.pulumi("preview", "--diff")
+    assert "rules ip-table-cgnat-relay" in said
+    assert "replace" not in said
+    assert "relay-plan updated" in relay.up()
+    assert "tcp . 80 " in relay.inside("test-relay", "nft list map ip cgnat-relay ports")
+    assert "unchanged" in relay.pulumi("preview")
+
+
+def test_a_relay_that_does_not_answer_is_no_fault_of_the_preview(relay: Stack) -> None:
+    relay.inside("test-relay", "systemctl stop ssh")
+    try:
+        said = relay.pulumi("preview")
+    finally:
+        relay.inside("test-relay", "systemctl start ssh")
+    assert "relay: whether it is as it was left is not known: " in said
+    assert "not known" not in relay.pulumi("preview"), "the off-case"
+
+
 def test_faults_end_the_preview_without_a_traceback(relay: Stack) -> None:
     relay.configure(
         vps={"kind": "labb"},

@@ -112,7 +112,7 @@ class Machine:
         )
         assert (done.returncode, done.stderr) == (0, ""), done
         findings = [line.split("\t") for line in done.stdout.splitlines()]
-        assert all(len(f) == 3 and f[0] in ("fault", "note") for f in findings), findings
+        assert all(len(f) == 3 and all(f) and f[0] in ("fault", "note") for f in findings), findings
         return [(kind, cause, fix) for kind, cause, fix in findings]
 
     def causes(self, *more: str, **how: object) -> list[str]:

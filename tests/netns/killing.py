@@ -57,11 +57,13 @@ def counted(lab: Lab) -> int:
 def each(
     lab: Lab, cut: Callable[[int], bool], every: int, turn: int = 0, turns: int = 1
 ) -> Iterator[int]:
-    """Each step of so many, or of ``CUT_SHORT_EVERY``, up to the last; all of them must be reached.
+    """Each step of so many up to the last; all of them must be reached.
 
-    The first is 0, a whole run, which tells how many there are. ``turns`` tests may share them.
+    The first is 0, a whole run, which tells how many there are. ``turns`` tests may share them;
+    with ``CUT_SHORT_EVERY`` each of them has each of so many.
     """
-    every = int(os.environ.get("CUT_SHORT_EVERY", every))
+    if "CUT_SHORT_EVERY" in os.environ:
+        every, turn, turns = int(os.environ["CUT_SHORT_EVERY"]), 0, 1
     assert not cut(0)
     last = counted(lab) - 2  # a run may have one or two less than another
     yield 0

@@ -63,7 +63,7 @@ def power_cut(lab: Lab) -> None:
 
 
 def cut_short(lab: Lab, before: list[str], turn: int) -> Iterator[int]:
-    """A third of the steps; nothing is there before, and all must be gone after."""
+    """A third of the steps, or all (``each``); nothing is there before, all must be gone after."""
     changed = 0
 
     def cut(step: int) -> bool:

@@ -30,7 +30,7 @@ def before(lab: Lab) -> list[str]:
 
 
 def cut_short(lab: Lab, before: list[str], turn: int) -> Iterator[int]:
-    """Half of the steps."""
+    """Half of the steps, or all (``each``)."""
 
     def cut(step: int) -> bool:
         assert left(lab, before) == []
