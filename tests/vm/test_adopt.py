@@ -347,12 +347,8 @@ def test_what_somebody_else_has_come_to_need_stays(ours: Adopted) -> None:
 def shared(ours: Adopted) -> tuple[Adopted, list[str]]:
     """The same machine, with a tunnel and rules of its owner's, who has the packages already."""
     ours.run("apt-get -q update >/dev/null 2>&1")
-    ours.install("wireguard-tools nftables iptables")
-    ours.run(
-        "umask 077; k=$(wg genkey); printf '[Interface]\\nPrivateKey = %s\\nListenPort = 51999\\n"
-        'Address = 10.9.0.1/24\\n\' "$k" >/etc/wireguard/wg1.conf'
-    )
-    ours.run("systemctl -q enable --now wg-quick@wg1")
+    ours.install("wireguard-tools nftables iptables iputils-ping")
+    ours.script("other.sh")
     chain = "chain here { type filter hook input priority 0; tcp dport 9 drop; }"
     rules = f"table inet mine {{\n{chain}\n}}\n"
     ours.run("cat >/etc/nftables.conf; systemctl -q enable --now nftables", stdin=rules)
@@ -364,6 +360,7 @@ def shared(ours: Adopted) -> tuple[Adopted, list[str]]:
 def test_what_others_have_stays_and_runs_on(shared: tuple[Adopted, list[str]]) -> None:
     machine, before = shared
     since = machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1")
+    machine.script("other.sh", "pings")
     machine.configure()
     machine.up()
     machine.house()
@@ -372,6 +369,9 @@ def test_what_others_have_stays_and_runs_on(shared: tuple[Adopted, list[str]]) -
     machine.destroy()
     assert compared(before, machine.trace()) == []
     assert machine.run("systemctl show -P ActiveEnterTimestamp wg-quick@wg1") == since
+    asked, heard = machine.script("other.sh", "lost").split()
+    assert asked == heard
+    assert int(asked) > 60, "it asked twice a second"
 
 
 @MATRIX
