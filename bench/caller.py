@@ -6,8 +6,9 @@ caller.py paced HOST PORT MS SECONDS      the same, of a byte sent each MS
 caller.py opens HOST PORT SLOTS SECONDS   connections a second: open, a byte there and back, close;
                                           SLOTS of them at a time
 caller.py datagrams HOST PORT SIZE SECONDS  datagrams a second there and back, and the share lost
-caller.py hold HOST PORT COUNT SECONDS    opens COUNT, says so, leaves them idle for SECONDS, asks
-                                          each for a byte; closes them at a line of standard input
+caller.py hold HOST PORT COUNT SECONDS    opens COUNT, 16 at a time, says so, leaves them idle for
+                                          SECONDS, asks each for a byte; closes them at a line of
+                                          standard input
 caller.py trickle HOST PORT               says ``flowing``, and sends a byte each 0.1 s until it is
                                           cut; at a line of standard input awaits one answer more
 """
@@ -23,8 +24,10 @@ import socket
 import statistics
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 WARM_UP = 20  # round trips that are not counted
@@ -32,6 +35,7 @@ WINDOWS = (64, 16, 4, 1)  # datagrams on their way at a time
 LOSSLESS = 0.001  # the largest share of datagrams whose loss counts as none
 PATIENCE = 0.3  # seconds after which a datagram that has not come back is lost
 ANSWER = 20  # seconds to wait for the answers of bytes that were sent at their pace
+SLOTS = 16  # connections that are opened at the same time, of those that are held
 TRICKLE, LAST = 0.1, 240  # seconds between two bytes, and to wait for the last answer
 
 
@@ -177,16 +181,21 @@ def datagrams(host: str, port: int, size: int, seconds: float) -> dict[str, floa
 
 def hold(host: str, port: int, count: int, seconds: float) -> dict[str, Any]:
     """How many of ``count`` connections opened, and how many of them answered when asked."""
-    held: list[socket.socket] = []
+    failed = threading.Event()
+
+    def one(_: int) -> socket.socket | None:
+        with contextlib.suppress(OSError):
+            if not failed.is_set():
+                sock = dial(host, port)
+                sock.sendall(b"?")
+                if sock.recv(1):
+                    return sock
+        failed.set()  # no other waits for what does not come
+        return None
+
     start = time.monotonic()
-    for _ in range(count):
-        try:
-            sock = dial(host, port)
-            sock.sendall(b"?")
-            if sock.recv(1):
-                held.append(sock)
-        except OSError:
-            break
+    with ThreadPoolExecutor(SLOTS) as pool:
+        held = [sock for sock in pool.map(one, range(count)) if sock]
     opened = time.monotonic() - start
     print("open", flush=True)
     time.sleep(seconds)  # idle, which is what is measured

@@ -39,7 +39,7 @@ from .cli import Keep
 from .contender import Contender, serve
 from .dataplane import machine
 from .line import Line, become, can_delay
-from .measures import EACH, ON_A_LINE, Effort, Values, added, once, restarted
+from .measures import EACH, ON_A_LINE, Effort, Values, added, once, restarted, still
 from .origins import begun, compilers, ended
 from .progress import say
 from .ratio import SEED
@@ -163,15 +163,16 @@ def drawn(arms: Sequence[Contender], draw: Random) -> list[Contender]:
 def one_round(arms: Sequence[Contender], draw: Random, effort: Effort, faults: Faults) -> Result:
     """Each arm's values; a measure's arms one after the other."""
     found: dict[str, Values] = {arm.name: {} for arm in arms}
-    for name, measure in EACH.items():
+    for measure in EACH:
         for arm in drawn(arms, draw):
-            values = faults.without(arm, name, partial(measure, arm, effort))
+            values = faults.without(arm, measure.__name__, partial(measure, arm, effort))
             found[arm.name] |= values or {}
     return found
 
 
 def on_a_line(arm: Contender, line: Line, effort: Effort, faults: Faults) -> Values:
     """One arm's values there; what fails costs no other."""
+    faults.without(arm, f"still, {line}", partial(still, arm))
     found = {
         key: faults.without(arm, f"{key}, {line}", partial(of, arm, effort))
         for key, of in ON_A_LINE.items()
@@ -182,13 +183,12 @@ def on_a_line(arm: Contender, line: Line, effort: Effort, faults: Faults) -> Val
 def on_lines(
     arms: Sequence[Contender], plan: Plan, draw: Random, faults: Faults
 ) -> Iterator[list[Result]]:
-    """Rounds on each line with delay and loss; what there is so far, after each."""
+    """Rounds on each line with delay and loss; what there is so far, after each line."""
     found: list[Result] = [{"delay": x.delay, "loss": x.loss, "rounds": []} for x in LINES]
     until = time.monotonic() + plan.limit
     for turn in range(plan.lines):
         for line, result in zip(LINES, found, strict=True):
             if time.monotonic() > until:
-                yield found
                 return
             for arm in arms:
                 become(arm.net, line)
@@ -196,8 +196,8 @@ def on_lines(
                 arm.name: on_a_line(arm, line, plan.effort, faults) for arm in drawn(arms, draw)
             }
             result["rounds"].append({name: v for name, v in values.items() if v})
-        say(f"lines, round {turn + 1} of {plan.lines}")
-        yield found
+            say(f"{line}, round {turn + 1} of {plan.lines}")
+            yield found
 
 
 def measure(of: peers.Peers, plan: Plan, keep: Keep = lambda _: None) -> Result:

@@ -1,6 +1,7 @@
 """What is measured of an arm, each the same work for all, with its unit and its better direction.
 
-``EACH`` is measured in every round; a function gives one or more of ``MEASURES`` by their keys.
+``EACH`` is measured in every round; a function gives one or more of ``MEASURES`` by their keys, and
+what fails costs no other.
 ``ONCE`` is measured once a run.
 
 - Throughput: iperf3, one direction at a time, as long for each; bits a second that
@@ -16,7 +17,8 @@
 - Connections: opened, a byte there and back, closed.
 - CPU: of a fixed number of bytes by one stream from home. ``machine`` is all that this
   machine's CPUs did meanwhile (/proc/stat: the kernel's WireGuard works in no process), less what
-  they do at rest, so that it holds client and services too, the same for all arms. ``relay`` and
+  they do at rest, so that it holds client and services too, the same for all arms. What iperf3
+  itself costs, by a run of next to no bytes, is taken off. ``relay`` and
   ``home`` are the processes of the arm on these hosts. On a machine that does other things as well,
   ``machine`` is left out.
 """
@@ -45,6 +47,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 IDLE = (3, 4)  # idle and waiting for a disk, among the numbers of /proc/stat's first line
 MUCH = 10**5  # bytes: more than a load's control connection ever brings
 EVERY = 5  # ms between two round trips under load
+SOON = 0.5  # seconds in which a keepalive or two may cross
 QUIET = 0.1  # of all CPUs, at rest: above it a difference to rest says nothing
 Values = dict[str, float]
 
@@ -101,13 +104,19 @@ def throughput(arm: Contender, seconds: float, *words: str) -> float:
     return float(end["sum_received"]["bits_per_second"]) / 1e6
 
 
-def tcp(arm: Contender, effort: Effort) -> Values:
-    """One stream and many from home, and one the other way."""
-    return {
-        "down": throughput(arm, effort.seconds, "--reverse"),
-        "down16": throughput(arm, effort.seconds, "--reverse", "--parallel", "16"),
-        "up": throughput(arm, effort.seconds),
-    }
+def down(arm: Contender, effort: Effort) -> Values:
+    """One stream from home."""
+    return {"down": throughput(arm, effort.seconds, "--reverse")}
+
+
+def down16(arm: Contender, effort: Effort) -> Values:
+    """Many from home at the same time."""
+    return {"down16": throughput(arm, effort.seconds, "--reverse", "--parallel", "16")}
+
+
+def up(arm: Contender, effort: Effort) -> Values:
+    """One to home."""
+    return {"up": throughput(arm, effort.seconds)}
 
 
 def udp(arm: Contender, effort: Effort) -> Values:
@@ -163,16 +172,15 @@ def trips(arm: Contender, effort: Effort) -> Values:
 
 
 def loaded(arm: Contender, effort: Effort) -> Values:
-    """Under all that the arm carries, and under a load that each of them can carry."""
-    full, rate = under(arm, effort)
-    same, _ = under(arm, effort, f"{effort.steady}M")
-    return {
-        "loaded": full["median"],
-        "loaded99": full["p99"],
-        "loading": rate,
-        "steady": same["median"],
-        "steady99": same["p99"],
-    }
+    """Under all that the arm carries."""
+    found, rate = under(arm, effort)
+    return {"loaded": found["median"], "loaded99": found["p99"], "loading": rate}
+
+
+def steady(arm: Contender, effort: Effort) -> Values:
+    """Under a load that each arm can carry."""
+    found, _ = under(arm, effort, f"{effort.steady}M")
+    return {"steady": found["median"], "steady99": found["p99"]}
 
 
 def under(arm: Contender, effort: Effort, most: str = "0") -> tuple[Values, float]:
@@ -187,11 +195,13 @@ def under(arm: Contender, effort: Effort, most: str = "0") -> tuple[Values, floa
 
 
 def opens(arm: Contender, effort: Effort) -> Values:
-    """One by one, and many at a time."""
-    return {
-        "opens": arm.call("opens", 1, effort.opens),
-        "opens16": arm.call("opens", 16, effort.opens),
-    }
+    """One by one."""
+    return {"opens": arm.call("opens", 1, effort.opens)}
+
+
+def opens16(arm: Contender, effort: Effort) -> Values:
+    """Many at a time."""
+    return {"opens16": arm.call("opens", 16, effort.opens)}
 
 
 def machine_busy() -> float:
@@ -225,35 +235,62 @@ def cpu(arm: Contender, effort: Effort) -> Values:
     start, before = time.monotonic(), machine_busy()
     time.sleep(effort.seconds / 2)  # at rest, which is what is measured
     rest = (machine_busy() - before) / (time.monotonic() - start)
-    start, before = time.monotonic(), machine_busy()
-    own = {host: process_busy(pids[host]) for host in pids}
-    end = iperf(arm, "--reverse", "--bytes", str(effort.bytes), timeout=120)
-    took, gigabytes = time.monotonic() - start, end["sum_received"]["bytes"] / 1e9
-    found = {host: (process_busy(pids[host]) - own[host]) / gigabytes for host in pids}
-    if rest < QUIET * (os.cpu_count() or 1):
-        found["machine"] = (machine_busy() - before - rest * took) / gigabytes
+
+    def spent(size: int) -> Values:
+        start, before = time.monotonic(), machine_busy()
+        own = {host: process_busy(pids[host]) for host in pids}
+        end = iperf(arm, "--reverse", "--bytes", str(size), timeout=120)
+        found = {host: process_busy(pids[host]) - own[host] for host in pids}
+        machine = machine_busy() - before - rest * (time.monotonic() - start)
+        return {**found, "machine": machine, "bytes": float(end["sum_received"]["bytes"])}
+
+    least, most = spent(MUCH), spent(effort.bytes)
+    gigabytes = (most["bytes"] - least["bytes"]) / 1e9
+    found = {key: (most[key] - least[key]) / gigabytes for key in (*pids, "machine")}
+    if rest >= QUIET * (os.cpu_count() or 1):
+        del found["machine"]
     return {**found, "memory": memory(arm)}
 
 
-EACH: dict[str, Callable[[Contender, Effort], Values]] = {
-    "cpu": cpu,
-    "tcp": tcp,
-    "udp": udp,
-    "trips": trips,
-    "loaded": loaded,
-    "opens": opens,
-}
+EACH: tuple[Callable[[Contender, Effort], Values], ...] = (
+    cpu,
+    down,
+    down16,
+    up,
+    udp,
+    trips,
+    loaded,
+    steady,
+    opens,
+    opens16,
+)
 
 
-# What is measured of an arm on a line with delay and loss; loads are longer there.
+# What is measured of an arm on a line with delay and loss; loads are longer there, and come last: a
+# proxy with one connection for all goes on emptying it of a load that has ended.
 ON_A_LINE: dict[str, Callable[[Contender, Effort], float]] = {
+    "trip": lambda arm, _: arm.call("trips", 30, 5)["median"],
+    "opens16": lambda arm, effort: arm.call("opens", 16, 2 * effort.seconds),
     "down": lambda arm, effort: throughput(arm, 3 * effort.seconds, "--reverse"),
     "down16": lambda arm, effort: throughput(
         arm, 3 * effort.seconds, "--reverse", "--parallel", "16"
     ),
-    "opens16": lambda arm, effort: arm.call("opens", 16, 2 * effort.seconds),
-    "trip": lambda arm, _: arm.call("trips", 30, 5)["median"],
 }
+
+
+def still(arm: Contender) -> None:
+    """Until next to nothing crosses the relay: a load that has ended may still be on its way."""
+    crossed = "cat /sys/class/net/*/statistics/rx_bytes"
+
+    def count() -> int:
+        return sum(map(int, arm.net["relay"].run(["sh", "-c", crossed]).split()))
+
+    def quiet() -> bool:
+        before = count()
+        time.sleep(SOON)
+        return count() - before < MUCH / 10
+
+    eventually(quiet, f"{arm.name} is still", within=60)
 
 
 def talking(arm: Contender, *words: object) -> subprocess.Popen[str]:

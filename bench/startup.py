@@ -73,7 +73,7 @@ def boot_with_packages(stack: Stack) -> float:
 def main() -> None:
     """Measure and print."""
     parser = cli.parser("bench.startup", __doc__)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=10)
     pairs = parser.parse_args().pairs
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -12,7 +12,19 @@ import pytest
 from bench import contender, proxies
 from bench.contender import Contender, serve
 from bench.line import MANY, send_segments
-from bench.measures import Effort, added, cpu, loaded, once, opens, throughput, trips, udp
+from bench.measures import (
+    Effort,
+    added,
+    cpu,
+    loaded,
+    once,
+    opens,
+    opens16,
+    steady,
+    throughput,
+    trips,
+    udp,
+)
 
 SHORT = Effort(
     seconds=0.3,
@@ -44,7 +56,9 @@ def test_an_arm_is_measured_and_takes_one_port_more(name: str, wg_env: dict[str,
         assert set(udp(arm, SHORT)) == (set() if name == "ssh" else {"datagrams", "window"})
         assert min(opens(arm, SHORT).values()) > 0
         assert min(trips(arm, SHORT).values()) > 0
+        assert opens16(arm, SHORT)["opens16"] > 0
         assert min(loaded(arm, SHORT).values()) > 0
+        assert min(steady(arm, SHORT).values()) > 0
         assert cpu(arm, SHORT).keys() >= {"relay", "home", "memory"}
         seen = once(arm, SHORT)
         assert seen["sees"] == SEES.get(name, "127.0.0.1")
