@@ -89,19 +89,21 @@ def deciding(found: Mapping[str, Ratio], target: float, more: bool) -> tuple[str
 
 
 def judged(result: Result, key: str, target: float) -> list[str] | None:
-    """A target's row: the proxy that decides, the ratio to it, and the verdict against all."""
+    """A target's row: the ratio to each proxy, what is wanted, the verdict, and who decides it."""
     rounds, more = result["rounds"], MEASURES[key].more
     found = {proxy: r for proxy in PROXIES if (r := pairs(rounds, "relay", proxy, key))}
     if not found:
         return None
     verdict, proxy = deciding(found, target, more)
-    left = "" if len(found) == len(PROXIES) else f" ({len(found)} of {len(PROXIES)} proxies)"
+    left = "" if len(found) == len(PROXIES) else f", {len(found)} of {len(PROXIES)} proxies"
     return [
         MEASURES[key].title,
-        title(result, proxy),
-        f"{found[proxy]}{fewer(found[proxy].count, len(rounds))}",
+        *(
+            f"{found[p]}{fewer(found[p].count, len(rounds))}" if p in found else "not measured"
+            for p in PROXIES
+        ),
         f"at {'least' if more else 'most'} {target:g}",
-        verdict + left,
+        f"{verdict} ({TITLES[proxy]}{left})",
     ]
 
 
@@ -111,11 +113,12 @@ def targets(result: Result) -> list[str]:
     names = (result["once"].get("relay") or {}).get("processes")
     if names is not None:
         held = ", ".join(names) or "none"
-        rows.append(["processes on the relay", "", held, "none", "missed" if names else "met"])
-    heads = ["", "the proxy that decides", "relay to it (geometric mean of pairs, 95 % CI)"]
+        told = [held, *[""] * (len(PROXIES) - 1)]
+        rows.append(["processes on the relay", *told, "none", "missed" if names else "met"])
+    heads = ["relay to", *(title(result, proxy) for proxy in PROXIES)]
     if result["wireguard"] == "kernel":
-        return markdown([*heads, "target", "against every proxy"], rows)
-    return markdown(heads, [row[:3] for row in rows])
+        return markdown([*heads, "target", "against every proxy (who decides)"], rows)
+    return markdown(heads, [row[: len(heads)] for row in rows])
 
 
 def scopes(result: Result) -> Iterator[tuple[str, Sequence[Result], Sequence[str]]]:

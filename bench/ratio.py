@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-RESAMPLES = 10_000
-SEED = 1  # the same pairs give the same interval
+SEED = 1  # an order of chance that is the same at each run
+# Student's t at 97.5 %, by degrees of freedom from 1 (NIST/SEMATECH handbook, 1.3.6.7.2).
+STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Ratio:
     count: int = 0  # pairs
 
     def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"{self.mean:.3f} (one pair)"
         return f"{self.mean:.3f} ({self.low:.3f} to {self.high:.3f})"
 
     def verdict(self, target: float, more_is_better: bool) -> str:
@@ -35,9 +41,14 @@ class Ratio:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """Of ours to theirs, pair by pair; the interval by bootstrap over the pairs."""
+    """Of ours to theirs, pair by pair; the interval is Student's, of the logarithms.
+
+    A bootstrap of so few pairs is too narrow: of three, one in seven lies beside the truth on
+    either side, where it should be one in forty. Of one pair it is all there is.
+    """
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
-    draw = random.Random(SEED)  # noqa: S311 - statistics, not secrets
-    means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(RESAMPLES))
-    low, high = means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)]
-    return Ratio(math.exp(statistics.fmean(logs)), math.exp(low), math.exp(high), len(logs))
+    mean, free = statistics.fmean(logs), len(logs) - 1
+    if not free:
+        return Ratio(math.exp(mean), 0.0, math.inf, 1)
+    wide = STUDENT[min(free, len(STUDENT)) - 1] * statistics.stdev(logs) / math.sqrt(len(logs))
+    return Ratio(math.exp(mean), math.exp(mean - wide), math.exp(mean + wide), len(logs))

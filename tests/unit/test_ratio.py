@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from bench.ratio import Ratio, ratio
@@ -20,6 +23,24 @@ def test_the_interval_is_as_wide_as_the_pairs_differ() -> None:
     assert calm.low < calm.mean < calm.high
     assert wild.mean == pytest.approx(1.0)
     assert wild.high - wild.low > 10 * (calm.high - calm.low)
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 10, 40])
+def test_one_interval_in_twenty_lies_beside_the_truth(pairs: int) -> None:
+    """Be the pairs few or many."""
+    draw = random.Random(7)  # noqa: S311 - statistics, not secrets
+    theirs = [100.0] * pairs
+    beside = 0
+    for _ in range(2000):
+        found = ratio([100 * math.exp(draw.gauss(0, 0.1)) for _ in theirs], theirs)
+        beside += not found.low <= 1 <= found.high
+    assert 60 < beside < 140
+
+
+def test_one_pair_decides_nothing() -> None:
+    found = ratio([300.0], [100.0])
+    assert found.verdict(1.8, more_is_better=True) == "undecided"
+    assert str(found) == "3.000 (one pair)"
 
 
 @pytest.mark.parametrize(
