@@ -90,6 +90,7 @@ bench-full: bench-deps ## the same with ten rounds and bad lines, over three hou
 	@$(AS_ROOT) $(PY) -m bench.compare --vm --cpu max --rounds 10 --limit 3000 \
 		--json docs/bench/kernel-max.json
 	@$(AS_ROOT) $(PY) -m bench.shares --vm --json docs/bench/kernel-shares.json
+	@$(AS_ROOT) $(PY) -m bench.shares --vm --load opens --json docs/bench/kernel-opens.json
 	@$(AS_ROOT) $(PY) -m bench --full --page docs/benchmark.md docs/bench
 
 bench-startup: test-deps engine ## measure preview, no-op up, and up from nothing against a bare boot

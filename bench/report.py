@@ -34,6 +34,7 @@ GROUPS = (
     ("opens", "opens16", "trip", "trip99", "loaded", "loaded99", "loading", "steady", "steady99"),
     ("machine", "relay", "home", "memory"),
 )
+SHARES = ("shares", "opens")  # results of their own: of a stream, and of connections
 OF_PROCESSES = ("relay", "home", "memory")
 TUNNELS = ("bare", "relay", "masquerade", "article")
 
@@ -214,18 +215,20 @@ def apart(result: Result) -> list[str]:
     return [f"In a run of its own: {head(lined)}", ""] if lined else []
 
 
-def shares(result: Result) -> list[str]:
-    """CPU seconds a gigabyte by kind of work, of ``bench.shares``."""
-    found = result.get("shares")
+def shares(result: Result, load: str) -> list[str]:
+    """CPU seconds by kind of work, of ``bench.shares``; ``load`` is the key of its result."""
+    found = result.get(load)
     if not found:
         return ["Not measured."]
     arms = found["arms"]
-    kinds = list(next(iter(arms.values()))[0]["kinds"])
+    first = next(iter(arms.values()))[0]
+    kinds = list(first["kinds"])
+    (seconds,) = (key for key in first if key.startswith("seconds a "))
     rows = []
     for arm, rounds in arms.items():
-        each = [one["seconds a gigabyte"] for one in rounds]
+        each = [one[seconds] for one in rounds]
         parts = (
-            statistics.median(one["seconds a gigabyte"] * one["kinds"][kind] for one in rounds)
+            statistics.median(one[seconds] * one["kinds"][kind] for one in rounds)
             for kind in kinds
         )
         rows.append([title(result, arm), spread(each), *(f"{part:.1f}" for part in parts)])
@@ -238,7 +241,7 @@ def shares(result: Result) -> list[str]:
         f"{found['date']}, medians of {turns_of}, {few:,} samples or more each; this project at"
         f" {(found['commit'] or 'an unknown commit')[:12]}, {busy(found['load'])}.{missing}",
         "",
-        *markdown(["s/GB", "whole machine", *kinds], rows),
+        *markdown([seconds, "whole machine", *kinds], rows),
     ]
 
 
@@ -253,7 +256,8 @@ def blocks(name: str, result: Result) -> dict[str, Callable[[], list[str]]]:
         found[group] = partial(measured, result, keys, result["rounds"])
     found["once"] = partial(singly, result)
     found["lines"] = lambda: apart(result) + (lines(result) or ["Not measured."])
-    found["shares"] = partial(shares, result)
+    for load in SHARES:
+        found[load] = partial(shares, result, load)
     return {f"{name}-{block}": make for block, make in found.items()}
 
 
@@ -277,7 +281,7 @@ def read(folder: Path) -> dict[str, Result]:
     that QEMU can emulate of a CPU.
 
     Bad lines may have been measured by a run of their own, ``kernel-lines.json``, and what the CPU
-    does always is: ``kernel-shares.json``.
+    does always is: ``kernel-shares.json`` of a stream, ``kernel-opens.json`` of connections.
     """
     found = {}
     for name in ("kernel", "kernel-max", "userspace"):
@@ -287,9 +291,10 @@ def read(folder: Path) -> dict[str, Result]:
             if other.exists() and not found[name]["lines"]:
                 lined = json.loads(other.read_text())
                 found[name] |= {"lines": lined["lines"], "lined": lined}
-            profile = folder / f"{name}-shares.json"
-            if profile.exists():
-                found[name]["shares"] = json.loads(profile.read_text())
+            for load in SHARES:
+                profile = folder / f"{name}-{load}.json"
+                if profile.exists():
+                    found[name][load] = json.loads(profile.read_text())
     return found
 
 

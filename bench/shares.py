@@ -1,11 +1,15 @@
-"""What the CPU does while an arm carries one TCP stream from home, by kind of work.
+"""What the CPU does while an arm carries a load, by kind of work.
 
-    python3 -m bench.shares [--vm] [--cpu CPU] [--arms A,B] [--rounds N] [--json FILE]
+    python3 -m bench.shares [--load stream|opens] [--vm] [--cpu CPU] [--arms A,B] [--rounds N]
+                            [--json FILE]
+
+The load is one TCP stream from home, or connections one by one, each with a byte there and back.
 
 perf samples every CPU by a timer, as an emulated one counts no events; a sample belongs to the kind
 that its symbol's name tells (``KINDS``, the first that fits), and idle ones to none. Where
 interrupts are off, a sample counts for what switches them on again. The shares are of the CPU
-seconds that a gigabyte takes, measured meanwhile (/proc/stat), the sampling itself included. A
+seconds that a gigabyte or a thousand connections take, measured meanwhile (/proc/stat), the
+sampling itself included. A
 program that is stripped has its own ciphers among ``PROGRAM``: so are frp, rathole and chisel,
 and OpenSSH has half of its cipher (Poly1305; ChaCha20 is OpenSSL's).
 ``--vm`` does it inside a lab VM, which gets Debian's perf.
@@ -17,7 +21,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,7 +37,25 @@ from .origins import begun, ended
 from .progress import say
 
 ARMS = ("wire", "bare", "relay", "article", "ssh")
-SECONDS = 10  # of a stream: for as long as that the samples are some thousand
+SECONDS = 10  # of a load: for as long as that the samples are some thousand
+
+
+def stream(arm: Contender) -> float:
+    """Gigabytes that one stream from home brought."""
+    end = iperf(arm, "--reverse", "--time", str(SECONDS), timeout=300)
+    return float(end["sum_received"]["bytes"]) / 1e9
+
+
+def opens(arm: Contender) -> float:
+    """Thousands of connections, one by one."""
+    return float(arm.call("opens", 1, SECONDS, timeout=300)) * SECONDS / 1000
+
+
+# What is carried, and how many of what the seconds are a result's.
+LOADS: dict[str, tuple[str, Callable[[Contender], float]]] = {
+    "stream": ("seconds a gigabyte", stream),
+    "opens": ("seconds a thousand connections", opens),
+}
 IDLE = r"default_idle|safe_halt|mwait|acpi_idle|cpu_idle_poll|intel_idle|arch_cpu_idle"
 # Of a symbol and the program or module that it is in, the first that fits.
 KINDS = (
@@ -73,13 +95,14 @@ def read(lines: Iterable[str]) -> Counter[tuple[str, str]]:
     return found
 
 
-def profile(arm: Contender) -> dict[str, Any]:
-    """One stream from home under the sampling, which begins before it and ends after it."""
+def profile(arm: Contender, load: str) -> dict[str, Any]:
+    """A load under the sampling, which begins before it and ends after it."""
+    each, carry = LOADS[load]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         with sampled(data, RATE):
             before = machine_busy()
-            end = iperf(arm, "--reverse", "--time", str(SECONDS), timeout=300)
+            carried = carry(arm)
             busy = machine_busy() - before
         words = ["perf", "report", "-i", str(data), "--stdio", "-q", "-t", "|", "--no-children"]
         words += ["-g", "none", "-F", "sample,dso,sym"]
@@ -87,10 +110,7 @@ def profile(arm: Contender) -> dict[str, Any]:
     samples = read(done.stdout.splitlines())
     if not samples:
         raise AssertionError(f"perf saw nothing: {done.stderr}")
-    return {
-        "seconds a gigabyte": busy / (end["sum_received"]["bytes"] / 1e9),
-        **counted(samples),
-    }
+    return {each: busy / carried, **counted(samples)}
 
 
 def counted(samples: Counter[tuple[str, str]]) -> dict[str, Any]:
@@ -112,14 +132,14 @@ def counted(samples: Counter[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
-def measure(of: peers.Peers, arms: Sequence[str], rounds: int) -> dict[str, Any]:
+def measure(of: peers.Peers, arms: Sequence[str], rounds: int, load: str) -> dict[str, Any]:
     """Each arm in turn, so many times."""
     found: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as stack:
         made, up = begun(), bring_up(stack, of, arms)
         for turn in range(rounds):
             for arm in up:
-                found.setdefault(arm.name, []).append(profile(arm))
+                found.setdefault(arm.name, []).append(profile(arm, load))
                 say(f"{arm.name}, {turn + 1} of {rounds}")
         return {
             "machine": machine(),
@@ -138,16 +158,18 @@ def main() -> None:
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--load", choices=LOADS, default="stream")
     parser.add_argument("--json", type=Path, help="write all values here")
     parser.add_argument("--peers", type=Path, help="a folder with the peers' programs")
     options = parser.parse_args()
     of = peers.found(options.peers) if options.peers else peers.get()
     if options.vm:
         words = f"bench.shares --arms {options.arms} --rounds {options.rounds}"
+        words += f" --load {options.load}"
         asked = {"cpu": options.cpu, "memory": MEMORY}
         result = emulated.run(words, 1800, of, asked, packages="linux-perf")
     else:
-        result = measure(of, options.arms.split(","), options.rounds)
+        result = measure(of, options.arms.split(","), options.rounds, options.load)
     give(result, options.json)
 
 
