@@ -228,8 +228,7 @@ def shares(result: Result, load: str) -> list[str]:
     for arm, rounds in arms.items():
         each = [one[seconds] for one in rounds]
         parts = (
-            statistics.median(one[seconds] * one["kinds"][kind] for one in rounds)
-            for kind in kinds
+            statistics.median(one[seconds] * one["kinds"][kind] for one in rounds) for kind in kinds
         )
         rows.append([title(result, arm), spread(each), *(f"{part:.1f}" for part in parts)])
     turns_of = len(next(iter(arms.values())))
