@@ -130,7 +130,12 @@ def _changing(settings: Settings, keys: RelayKeys) -> bool:
 def _next_way(settings: Settings, key: WireGuardKey) -> Part:
     """The relay's next key, at an interface that lives with the first."""
     name, first = settings.tunnel.next_interface, f"wg-quick@{settings.tunnel.interface}.service"
-    beside = f"[Unit]\nBindsTo={first}\nPartOf={first}\nAfter={first}\n"
+    beside = (
+        f"[Unit]\nBindsTo={first}\nPartOf={first}\nAfter={first}\n"
+        # As tunnel.conf has it for the first.
+        f"[Service]\nExecStartPost=+-{LIB}/restore place {settings.tunnel.interface}\n"
+        'ExecReload=\nExecReload=/bin/echo "%i is the relay\'s, and nothing was done"\n'
+    )
     return Part(
         "next",
         (

@@ -89,18 +89,45 @@ def handshake(home: Host) -> str:
 def test_it_stands_whatever_was_flushed_before_the_tunnel(lab: Lab) -> None:
     """As at boot: the relay's firewall, the owner's rules, the tunnel; what its unit runs then."""
     relay = lab.net["relay"]
-    (after,) = re.findall("^ExecStartPost=[+]-(.*)$", relay.run(f"cat {DROPIN}"), re.MULTILINE)
     relay.run("wg-quick down wg0")
     loads_its_own(relay)
     relay.run("wg-quick up wg0")
     assert not sound(lab)
-    relay.run(after)
+    after_start(relay)
     assert sound(lab)
     assert lab.call("tcp", 80) == CALLER
     # Safe to run twice.
     before = relay.run("iptables-save -t filter")
-    relay.run(after)
+    after_start(relay)
     assert chains(relay.run("iptables-save -t filter")) == chains(before)
+
+
+def after_start(relay: Host) -> None:
+    """What the tunnel's unit runs when it is up."""
+    for line in re.findall("^ExecStartPost=[+]-(.*)$", relay.run(f"cat {DROPIN}"), re.MULTILINE):
+        relay.run(line.replace("%i", "wg0"))
+
+
+@pytest.mark.parametrize("chain", ["FORWARD", "bans"])
+def test_bans_that_were_there_before_the_tunnel_stay_first(lab: Lab, chain: str) -> None:
+    """As at boot: wg-quick puts the relay's own first."""
+    relay = lab.net["relay"]
+    relay.run("wg-quick down wg0")
+    relay.run("iptables -N bans")
+    relay.run(f"iptables -A {chain} -s {CALLER}/32 -j DROP")
+    relay.run("iptables -A FORWARD -j bans")
+    relay.run("iptables -A FORWARD -p tcp -j REJECT")
+    relay.run("wg-quick up wg0")
+    assert let_in(lab)
+    assert lab.call("tcp", 80) == CALLER, "the off-case: as wg-quick has it"
+    after_start(relay)
+    assert lab.call("tcp", 80) == ""
+    relay.run(f"iptables -D {chain} -s {CALLER}/32 -j DROP")
+    assert lab.call("tcp", 80) == CALLER, "it is before what drops all"
+    relay.run("iptables -D FORWARD -p tcp -j REJECT")
+    relay.run("iptables -D FORWARD -j bans")
+    relay.run("iptables -F bans")
+    relay.run("iptables -X bans")
 
 
 def chains(saved: str) -> list[str]:
