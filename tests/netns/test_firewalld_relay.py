@@ -7,6 +7,7 @@ another zone than its default one.
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import pytest
 from components.model import Tunnel
 
 from ..unpacked import unpacked
+from ..waiting import eventually
 from . import living, untouched
 from .adopted import survey
 from .conftest import Lab, make
@@ -78,6 +80,48 @@ def test_the_zone_of_callers_is_told_and_untold(lab: Lab) -> None:
     assert ports(lab, ZONE) == {"51999/udp"}
     untouched.gone(lab)
     assert ports(lab, ZONE) == set()
+
+
+# What follows firewalld, run at once; and what it would be under systemd.
+RUN = f"""#!/bin/sh
+echo "$*" >>{BIN}/ran
+while [ "$1" != /usr/local/lib/cgnat-relay/firewall ]; do shift; done
+if [ -e {BIN}/follows ]; then exit 1; fi
+: >{BIN}/follows
+setsid "$@" >/dev/null 2>&1 &
+"""
+
+
+def test_its_reload_takes_nothing_away_for_long(lab: Lab) -> None:
+    """It flushes everyone's rules of iptables, and is asked over D-Bus."""
+    relay = lab.net["relay"]
+    relay.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
+    untouched.brought(lab)
+    lab.home_up()
+    lab.device_up("phone")
+    for how in ("", "--permanent"):  # as the finding has it, for what crosses the tunnel
+        ask(lab, f"{how} --zone=trusted --change-interface=wg0")
+    phone = lab.inner("phone")[0]
+    lab.serve_both("phone", 22)
+
+    def refused() -> bool:
+        relay.run("conntrack -F", check=False)
+        return lab.both(22, host="home", to=phone) == ["", ""]
+
+    assert refused()
+    ask(lab, "--reload")
+    assert not refused(), "the off-case: nobody follows"
+    assert "RELAY-INPUT" not in relay.run("iptables -S")
+    relay.write(f"{BIN}/systemd-run", RUN)
+    relay.run(f"chmod 755 {BIN}/systemd-run")
+    living.run(lab, "/usr/local/lib/cgnat-relay/restore all")
+    assert "--property=BindsTo=firewalld.service" in relay.run(f"cat {BIN}/ran")
+    assert refused()
+    for _ in range(2):
+        time.sleep(1)  # until it listens; afterwards what it has done is over
+        ask(lab, "--reload")
+        eventually(refused, "what crosses the tunnel is refused again", within=10)
+        assert relay.run("iptables -S INPUT").splitlines()[1].endswith("-j RELAY-INPUT")
 
 
 def test_what_an_older_version_told_is_known_for_ours(lab: Lab) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..hand_written import LINES, OWN, written
+from ..hand_written import LINES, OWN, PAGE, written
 from .conftest import RELAY, RELAY6, Lab, make
+from .exchange import HOLD, exchange
 from .living import adopted
 from .test_flushed import let_in
 from .topology import internet
@@ -29,6 +30,7 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         relay.run("/usr/local/lib/cgnat-relay/firewall up")
         relay.run("wg-quick up wg0")
         made.serve_both("home", 8080)
+        made.net["home"].start([*HOLD, "serve", "0.0.0.0", "8081"])  # noqa: S104
         yield made
 
 
@@ -59,6 +61,23 @@ def test_each_of_them_lets_in_what_it_is_for(lab: Lab) -> None:
     assert answers(lab) == [""] * 4, "home's answers come from the tunnel"
     relay.run(comes)
     assert answers(lab) == ALL
+
+
+INCLUDE = re.findall(r'^(include ".*")$', PAGE.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("included", [True, False])
+def test_a_reload_that_has_ours_in_it_resets_nothing(lab: Lab, included: bool) -> None:
+    relay = lab.net["relay"]
+    (line,) = INCLUDE
+    relay.write(CONF, written() + (f"{line}\n" if included else ""))
+    relay.run(f"nft -f {CONF}")
+    relay.run("/usr/local/lib/cgnat-relay/restore all")
+    assert let_in(lab)
+    with exchange(lab.net["client"], "tcp", RELAY, 81) as flow:
+        relay.run(f"nft -f {CONF}")
+        assert flow.ask() == (CALLER if included else "ConnectionResetError")
+    relay.run("/usr/local/lib/cgnat-relay/restore all")
 
 
 def test_they_are_written_where_the_ruleset_is(lab: Lab) -> None:

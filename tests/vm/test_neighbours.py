@@ -173,6 +173,8 @@ def test_both_do_their_work(machine: Adopted, seen: dict[str, list[str]], name: 
         eventually(lambda: machine.answers(8443), f"{name}: {column}: its port", within=60)
         assert neighbour.serves or not machine.answers(81), f"{name}: {column}: what it refuses"
         if forwarded:
+            ours = "iptables -C INPUT -j RELAY-INPUT && iptables -C FORWARD -o wg0 -j WG0-FORWARD"
+            eventually(lambda: machine.well(ours), f"{name}: {column}: what refuses", within=60)
             machine.script("house.sh", "anew")  # a handshake on a flow that nobody knows yet
             eventually(lambda: machine.answers(80), f"{name}: {column}: the page", within=150)
             eventually(machine.hears, f"{name}: {column}: the datagram", within=60)
