@@ -121,6 +121,11 @@ NO_AGENT = (
     "refuses the keys of your agent, or it holds none; load the right one with ssh-add, or name its"
     " file in vps.key"
 )
+# Where the named one asks for what nobody is there to type; ssh passes it over without a word.
+LOCKED = (
+    "was not entered: the private key has a passphrase, which is not asked for; give one without, or"
+    " load it into an agent with ssh-add and leave vps.key out"
+)
 # What it says of a connection that was made; some of it on standard error whatever is asked.
 ENDED = ("client_loop: ", "Read from remote host ", "Timeout, server ")
 
@@ -295,6 +300,14 @@ def _held(text: str) -> Iterator[str]:
             yield str(path)
 
 
+def _locked(host: Host) -> bool:
+    """Whether the named private key is under a passphrase."""
+    with _files(host) as (key, _):
+        words = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return "passphrase" in done.stderr
+
+
 def _lost(host: Host, said: str, there: str = "") -> LostError:
     """Why ssh failed, by its own words, and what had been ``said`` there until then."""
     own, theirs = (
@@ -308,6 +321,8 @@ def _lost(host: Host, said: str, there: str = "") -> LostError:
             if any(sign in line for sign in signs for line in own):
                 if signs == REFUSES and host.key is None and host.key_file is None:
                     cause = NO_AGENT
+                elif signs == REFUSES and _locked(host):
+                    cause = LOCKED
                 return kind(f"{host.name} {cause}")
     last = own[-1] if own else "it ended without a word"
     before = f" (there was said last: {theirs[-1]})" if theirs else ""

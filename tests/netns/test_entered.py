@@ -76,6 +76,20 @@ def test_keys_of_a_file_are_as_good(door: Door, tmp_path: Path, name: str) -> No
     assert "chmod 600 that file" in door.look(key=None, keyFile=str(file))["why"]
 
 
+@pytest.mark.parametrize("form", [[], ["-m", "PEM"]], ids=["OpenSSH", "PEM"])
+def test_a_key_under_a_passphrase_is_told_for_one(
+    door: Door, tmp_path: Path, form: list[str]
+) -> None:
+    """Its public half is let in, and ssh passes the key over without a word."""
+    file = tmp_path / "key"
+    file.touch(mode=0o600)
+    file.write_text(door.keys["user"])
+    words = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "a phrase", *form, "-f", str(file)]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    for given in ({"key": None, "keyFile": str(file)}, {"key": file.read_text()}):
+        assert "the private key has a passphrase" in door.look(**given)["why"]
+
+
 def test_an_agent_is_as_good(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own, asked where the config names no key."""
     socket = str(tmp_path / "agent")

@@ -230,28 +230,40 @@ FORWARDS_NOT = (
     "net.ipv4.conf.all.forwarding = 0",
     "net.ipv4.conf.all.mc_forwarding = 1",
 )
-NEEDS = {
-    "wireguard-tools": (
-        "touch /etc/wireguard/wg1.conf",
-        "package wireguard-tools stays, for /etc/wireguard/wg1.conf",
-    ),
-    "nftables": ("nft add table inet mine", "package nftables stays, for table inet mine"),
-    "iptables": (
-        "iptables -A FORWARD -d 192.0.2.77 -j DROP",
-        "package iptables stays, for -A FORWARD -d 192.0.2.77/32 -j DROP",
-    ),
+OWN = """cat >/etc/nftables.conf <<END
+table ip filter {
+	chain input { type filter hook input priority 0; policy drop; iif lo accept; }
 }
+END"""
+NEEDS = [
+    ("wireguard-tools", "touch /etc/wireguard/wg1.conf", "/etc/wireguard/wg1.conf"),
+    ("nftables", "nft add table inet mine", "table inet mine"),
+    # As iptables names its tables, but not its chains.
+    ("nftables", f"{OWN}\nnft -f /etc/nftables.conf; rm /etc/nftables.conf", "table ip filter"),
+    ("nftables", OWN, "/etc/nftables.conf"),
+    ("nftables", f"echo 'their-bans nftables~ other~' >>{PACKAGES}", "their-bans"),
+    ("iptables", f"echo 'their-bans iptables~' >>{PACKAGES}", "their-bans"),
+    (
+        "iptables",
+        "iptables -A FORWARD -d 192.0.2.77 -j DROP",
+        "-A FORWARD -d 192.0.2.77/32 -j DROP",
+    ),
+]
 
 
-@pytest.mark.parametrize("package", NEEDS)
-def test_a_package_whose_work_somebody_uses_stays(lab: Lab, package: str) -> None:
+@pytest.mark.parametrize(("package", "command", "why"), NEEDS)
+def test_a_package_whose_work_somebody_uses_stays(
+    lab: Lab, package: str, command: str, why: str
+) -> None:
+    relay = lab.net["relay"]
+    relay.run(["sh", "-c", f"echo 'there-before iptables~ conntrack~' >>{PACKAGES}"])
+    relay.run("rm -f /etc/nftables.conf")
     brought(lab)
-    command, told = NEEDS[package]
-    lab.net["relay"].run(command)
-    assert told in gone(lab).splitlines()
+    relay.run(["sh", "-c", command])
+    assert f"package {package} stays, for {why}" in gone(lab).splitlines()
     # iptables' own tables are no work of nft's.
-    assert [name for name in NEEDS if name in installed(lab)] == [package]
-    assert "conntrack" not in installed(lab)
+    ours = {name for name, _, _ in NEEDS} | {"conntrack"}
+    assert ours & set(installed(lab)) == {package}
 
 
 HIDES = "iptables -t nat -A POSTROUTING -s 10.99.0.0/24 -j MASQUERADE"

@@ -60,8 +60,11 @@ is-failed) [ -e {BIN}/failed ] ;;
 esac
 """
 # PACKAGES has a line for each that is installed, NAME NEEDS...
+# A need of one that works without is written name~. The digest is of an empty file.
 DPKG_QUERY = f"""#!/bin/sh
 case "$3" in
+*Recommends*) sed 's/^/installed /; s/~//g' {PACKAGES} ;;
+*Conffiles*) echo ' /etc/nftables.conf d41d8cd98f00b204e9800998ecf8427e' ;;
 '${{db:Status-Status}} ${{Package}}\\n') sed 's/ .*//; s/^/installed /' {PACKAGES} ;;
 *)
 	shift 4
