@@ -164,8 +164,8 @@ def _firewall(settings: Settings, keys: RelayKeys) -> Part:
                 _static("neighbour.conf", f"{UNITS}/{name}.service.d/50-cgnat-relay.conf")
                 for name in NEIGHBOURS
             ),
-            # Its own reload runs first. Of the others that have one, firewalld's flushes, but is asked
-            # for over D-Bus, so that no unit hears of it (``firewall follow``).
+            # Its own reload runs first. Of the others that have one, firewalld's flushes, but is
+            # asked for over D-Bus, so that no unit hears of it (``firewall follow``).
             _static(
                 "neighbour-reload.conf", f"{UNITS}/nftables.service.d/51-cgnat-relay-reload.conf"
             ),

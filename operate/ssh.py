@@ -123,8 +123,8 @@ NO_AGENT = (
 )
 # Where the named one asks for what nobody is there to type; ssh passes it over without a word.
 LOCKED = (
-    "was not entered: the private key has a passphrase, which is not asked for; give one without, or"
-    " load it into an agent with ssh-add and leave vps.key out"
+    "was not entered: the private key has a passphrase, which is not asked for; give one without,"
+    " or load it into an agent with ssh-add and leave vps.key out"
 )
 # What it says of a connection that was made; some of it on standard error whatever is asked.
 ENDED = ("client_loop: ", "Read from remote host ", "Timeout, server ")
