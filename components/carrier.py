@@ -21,7 +21,17 @@ SCRIPTS = (
     *("apply", "check", "flows", "peers", "put", "restore", "setup", "state", "switch", "turn"),
     *("undo", "whose"),
 )
-SURVEY = ("answers", "claimed", "foreign", "heard", "overlaps", "overruled", "preflight", "setup")
+SURVEY = (
+    "answers",
+    "claimed",
+    "foreign",
+    "heard",
+    "joined",
+    "overlaps",
+    "overruled",
+    "preflight",
+    "setup",
+)
 PROJECT = Path(__file__).resolve().parents[1]
 
 
