@@ -46,7 +46,7 @@ from .ratio import SEED
 
 LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
 SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines
-QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 1.0, "opens": 1.0}
+QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 0.6, "opens": 0.5}
 EFFORTS = {  # on a real machine and an emulated one, and the same in short
     "here": Effort(bytes=200_000_000),
     "here-short": Effort(bytes=60_000_000, trips=300, **QUICK),
