@@ -130,12 +130,7 @@ def _changing(settings: Settings, keys: RelayKeys) -> bool:
 def _next_way(settings: Settings, key: WireGuardKey) -> Part:
     """The relay's next key, at an interface that lives with the first."""
     name, first = settings.tunnel.next_interface, f"wg-quick@{settings.tunnel.interface}.service"
-    beside = (
-        f"[Unit]\nBindsTo={first}\nPartOf={first}\nAfter={first}\n"
-        # As tunnel.conf has it for the first.
-        f"[Service]\nExecStartPost=+-{LIB}/restore place {settings.tunnel.interface}\n"
-        'ExecReload=\nExecReload=/bin/echo "%i is the relay\'s, and nothing was done"\n'
-    )
+    beside = f"[Unit]\nBindsTo={first}\nPartOf={first}\nAfter={first}\n"
     return Part(
         "next",
         (
@@ -176,8 +171,17 @@ def _firewall(settings: Settings, keys: RelayKeys) -> Part:
                 "tunnel.conf",
                 f"{UNITS}/wg-quick@{tunnel.interface}.service.d/50-cgnat-relay.conf",
             ),
+            *(_beside_next(tunnel) if keys.following else ()),
         ),
     )
+
+
+def _beside_next(tunnel: Tunnel) -> Iterator[File]:
+    """As tunnel.conf has it for the first; apart from what has the next one started anew."""
+    text = f"ExecStartPost=+-{LIB}/restore place {tunnel.interface}\nExecReload=\n"
+    told = 'ExecReload=/bin/echo "%i is the relay\'s, and nothing was done"\n'
+    folder = f"{UNITS}/wg-quick@{tunnel.next_interface}.service.d"
+    yield File(f"{folder}/51-cgnat-relay-place.conf", f"[Service]\n{text}{told}")
 
 
 def _closed(settings: Settings, keys: RelayKeys) -> tuple[File, ...]:

@@ -119,8 +119,13 @@ def nat(settings: Settings, family: Family = Family.V4) -> str:
         "\tchain forward {",
         "\t\ttype filter hook forward priority mangle; policy accept;",
         # Two questions to each packet, and the rest to few of them.
-        f"\t\tct state new iifname {wg} jump crossing",
+        "\t\tct state new jump first",
         "\t\ttcp flags & (syn | rst) == syn jump clamp",
+        "\t}",
+        "\tchain first {",
+        f"\t\tiifname {wg} jump crossing",
+        # Without the tunnel a home's address leads to whoever has it in a provider's network.
+        f"\t\toifname != {wg} {ip} daddr @homes drop",
         "\t}",
         "\tchain crossing {",
         f"\t\toifname {wg} {ip} saddr @to_homes {ip} daddr @homes {crosses}",

@@ -134,6 +134,32 @@ def chains(saved: str) -> list[str]:
     return [line for line in saved.splitlines() if line.startswith("-A")]
 
 
+def test_without_the_tunnel_no_caller_is_led_on(lab: Lab) -> None:
+    """As where an owner's ruleset loads the relay's at boot: the provider's network is no home."""
+    relay, internet = lab.net["relay"], lab.net["internet"]
+    nft = relay.run("cat /etc/wireguard/wg0.ip.nft")
+    relay.run("wg-quick down wg0")
+    internet.run("nft add table ip spy")
+    internet.run("nft add chain ip spy in { type filter hook prerouting priority -300; }")
+    internet.run("nft add counter ip spy seen")
+    internet.run(f"nft add rule ip spy in ip daddr {lab.home().address} counter name seen")
+    relay.run("iptables -I FORWARD -j ACCEPT")
+    drop = next(line for line in nft.splitlines() if line.endswith("@homes drop"))
+
+    def led_on(rules: str) -> bool:
+        relay.run("nft -f -", stdin=rules)
+        assert lab.call("tcp", 80) == ""
+        return "packets 0" not in internet.run("nft reset counters table ip spy")
+
+    assert not led_on(nft)
+    assert led_on(nft.replace(drop, "")), "the off-case"
+    internet.run("nft delete table ip spy")
+    relay.run("iptables -D FORWARD -j ACCEPT")
+    relay.run("wg-quick up wg0")
+    assert let_in(lab)
+    assert lab.call("tcp", 80) == CALLER
+
+
 def test_ifupdown_itself_has_them_come_back(lab: Lab) -> None:
     relay = lab.net["relay"]
     program = unpacked("ifupdown", "ifupdown") / "sbin" / "ifup"
