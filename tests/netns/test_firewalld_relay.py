@@ -7,7 +7,6 @@ another zone than its default one.
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -88,7 +87,7 @@ echo "$*" >>{BIN}/ran
 while [ "$1" != /usr/local/lib/cgnat-relay/firewall ]; do shift; done
 if [ -e {BIN}/follows ]; then exit 1; fi
 : >{BIN}/follows
-setsid "$@" >/dev/null 2>&1 &
+setsid "$@" >{BIN}/followed 2>&1 &
 """
 
 
@@ -118,9 +117,9 @@ def test_its_reload_takes_nothing_away_for_long(lab: Lab) -> None:
     assert "--property=BindsTo=firewalld.service" in relay.run(f"cat {BIN}/ran")
     assert refused()
     for _ in range(2):
-        time.sleep(1)  # until it listens; afterwards what it has done is over
+        eventually(lambda: "Monitoring" in relay.run(f"cat {BIN}/followed"), "it listens")
         ask(lab, "--reload")
-        eventually(refused, "what crosses the tunnel is refused again", within=10)
+        eventually(refused, "what crosses the tunnel is refused again", within=30)
         assert relay.run("iptables -S INPUT").splitlines()[1].endswith("-j RELAY-INPUT")
 
 
