@@ -123,6 +123,23 @@ def test_its_reload_takes_nothing_away_for_long(lab: Lab) -> None:
         assert relay.run("iptables -S INPUT").splitlines()[1].endswith("-j RELAY-INPUT")
 
 
+def test_what_it_flushes_once_it_counts_as_started_comes_back(lab: Lab) -> None:
+    """systemd runs what comes after a start when its name is on the bus, and then it flushes."""
+    relay = lab.net["relay"]
+    relay.run("mount -t sysfs none /sys")
+    untouched.brought(lab)
+    (running,) = (x for x in relay.started if any("--log-file" in w for w in x.args))
+    running.terminate()
+    running.wait(timeout=30)
+    daemon = Firewalld(relay, unpacked("firewalld", *PACKAGES.split()))
+    daemon.begin()
+    eventually(daemon.named, "its name", within=30)
+    living.run(lab, "/usr/local/lib/cgnat-relay/restore all")
+    there = relay.run("iptables -S")
+    assert "-A INPUT -j RELAY-INPUT" in there
+    assert there.count("-j WG0-FORWARD") == 2
+
+
 def test_what_an_older_version_told_is_known_for_ours(lab: Lab) -> None:
     """Of the default zone, and without its name."""
     untouched.brought(lab)
