@@ -126,7 +126,13 @@ class Adopted:
         known = f"UserKnownHostsFile={self.key.with_name('known')}"
         words = ["ssh", "-i", str(self.key), "-o", known, "-o", "StrictHostKeyChecking=accept-new"]
         words += ["-o", "BatchMode=yes", f"{self.user}@{self.reach}", "sudo -n true || :"]
-        subprocess.run(words, check=True, capture_output=True, timeout=120)
+
+        def let_in() -> bool:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, done.stderr
+            return True
+
+        eventually(let_in, f"SSH of {self.user}", within=120)  # sshd may be the last to come
 
     def same(self, before: list[str]) -> None:
         """Nothing is left but what is documented."""
