@@ -171,17 +171,16 @@ def _firewall(settings: Settings, keys: RelayKeys) -> Part:
                 "tunnel.conf",
                 f"{UNITS}/wg-quick@{tunnel.interface}.service.d/50-cgnat-relay.conf",
             ),
-            *(_beside_next(tunnel) if keys.following else ()),
+            # Nor in the next one's, whose change would start that anew.
+            *(
+                _static(
+                    "tunnel-place.conf",
+                    f"{UNITS}/wg-quick@{name}.service.d/51-cgnat-relay-place.conf",
+                )
+                for name in tunnel.interfaces
+            ),
         ),
     )
-
-
-def _beside_next(tunnel: Tunnel) -> Iterator[File]:
-    """As tunnel.conf has it for the first; apart from what has the next one started anew."""
-    text = f"ExecStartPost=+-{LIB}/restore place {tunnel.interface}\nExecReload=\n"
-    told = 'ExecReload=/bin/echo "%i is the relay\'s, and nothing was done"\n'
-    folder = f"{UNITS}/wg-quick@{tunnel.next_interface}.service.d"
-    yield File(f"{folder}/51-cgnat-relay-place.conf", f"[Service]\n{text}{told}")
 
 
 def _closed(settings: Settings, keys: RelayKeys) -> tuple[File, ...]:

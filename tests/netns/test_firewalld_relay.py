@@ -36,6 +36,7 @@ def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
         made = make(net, {"homes": [HOME], "devices": [{"name": "phone", "reach": ["homes"]}]})
         untouched.somebodys(made)
         relay = net["relay"]
+        relay.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
         daemon = Firewalld(relay, packages)
         words = shlex.join(daemon.words("firewall-cmd"))
         relay.write(f"{BIN}/firewall-cmd", f'#!/bin/sh\nexec {words} "$@"\n')
@@ -94,7 +95,6 @@ setsid "$@" >{BIN}/followed 2>&1 &
 def test_its_reload_takes_nothing_away_for_long(lab: Lab) -> None:
     """It flushes everyone's rules of iptables, and is asked over D-Bus."""
     relay = lab.net["relay"]
-    relay.run("mount -t sysfs none /sys")  # it tells of the namespace that it was mounted from
     untouched.brought(lab)
     lab.home_up()
     lab.device_up("phone")
@@ -126,7 +126,6 @@ def test_its_reload_takes_nothing_away_for_long(lab: Lab) -> None:
 def test_what_it_flushes_once_it_counts_as_started_comes_back(lab: Lab) -> None:
     """systemd runs what comes after a start when its name is on the bus, and then it flushes."""
     relay = lab.net["relay"]
-    relay.run("mount -t sysfs none /sys")
     untouched.brought(lab)
     (running,) = (x for x in relay.started if any("--log-file" in w for w in x.args))
     running.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 
@@ -37,7 +38,8 @@ iface mine inet manual
 # By systemd's word; and what the machine had before its first relay.
 SHOW = "#!/bin/sh\necho ActiveState=active\n"
 POLICIES = "/etc/wireguard/cgnat-relay/before/policies"
-DROPIN = "/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"
+DROPINS = "/etc/systemd/system/wg-quick@wg0.service.d/*"
+RESTORE = "/usr/local/lib/cgnat-relay/restore all"
 CALLER = "203.0.113.9"
 
 
@@ -102,10 +104,26 @@ def test_it_stands_whatever_was_flushed_before_the_tunnel(lab: Lab) -> None:
     assert chains(relay.run("iptables-save -t filter")) == chains(before)
 
 
+@contextlib.contextmanager
+def led_through(relay: Host, name: str, *rules: str, how: str = "-I") -> Iterator[None]:
+    """A chain of its owner's with these rules, and FORWARD's jump to it."""
+    relay.run(f"iptables -N {name}")
+    for rule in rules:
+        relay.run(f"iptables -A {name} {rule}")
+    relay.run(f"iptables {how} FORWARD -j {name}")
+    try:
+        yield
+    finally:
+        relay.run(f"iptables -D FORWARD -j {name}")
+        relay.run(f"iptables -F {name}")
+        relay.run(f"iptables -X {name}")
+
+
 def after_start(relay: Host) -> None:
     """What the tunnel's unit runs when it is up."""
-    for line in re.findall("^ExecStartPost=[+]-(.*)$", relay.run(f"cat {DROPIN}"), re.MULTILINE):
-        relay.run(line.replace("%i", "wg0"))
+    dropins = relay.run(["sh", "-c", f"cat {DROPINS}"])
+    for line in re.findall("^ExecStartPost=[+]-(.*)$", dropins, re.MULTILINE):
+        relay.run(line)
 
 
 @pytest.mark.parametrize("chain", ["FORWARD", "bans"])
@@ -113,21 +131,19 @@ def test_bans_that_were_there_before_the_tunnel_stay_first(lab: Lab, chain: str)
     """As at boot: wg-quick puts the relay's own first."""
     relay = lab.net["relay"]
     relay.run("wg-quick down wg0")
-    relay.run("iptables -N bans")
-    relay.run(f"iptables -A {chain} -s {CALLER}/32 -j DROP")
-    relay.run("iptables -A FORWARD -j bans")
-    relay.run("iptables -A FORWARD -p tcp -j REJECT")
-    relay.run("wg-quick up wg0")
-    assert let_in(lab)
-    assert lab.call("tcp", 80) == CALLER, "the off-case: as wg-quick has it"
-    after_start(relay)
-    assert lab.call("tcp", 80) == ""
-    relay.run(f"iptables -D {chain} -s {CALLER}/32 -j DROP")
-    assert lab.call("tcp", 80) == CALLER, "it is before what drops all"
-    relay.run("iptables -D FORWARD -p tcp -j REJECT")
-    relay.run("iptables -D FORWARD -j bans")
-    relay.run("iptables -F bans")
-    relay.run("iptables -X bans")
+    with led_through(relay, "bans", how="-A"):
+        ban = f"{chain} -s {CALLER}/32 -j DROP"
+        # Among the first of FORWARD, as that jump is.
+        relay.run(f"iptables -I {ban}")
+        relay.run("iptables -A FORWARD -p tcp -j REJECT")
+        relay.run("wg-quick up wg0")
+        assert let_in(lab)
+        assert lab.call("tcp", 80) == CALLER, "the off-case: as wg-quick has it"
+        after_start(relay)
+        assert lab.call("tcp", 80) == ""
+        relay.run(f"iptables -D {ban}")
+        assert lab.call("tcp", 80) == CALLER, "it is before what drops all"
+        relay.run("iptables -D FORWARD -p tcp -j REJECT")
 
 
 def chains(saved: str) -> list[str]:
@@ -183,16 +199,11 @@ def test_ifupdown_itself_has_them_come_back(lab: Lab) -> None:
 def test_a_drop_that_comes_first_is_put_behind(lab: Lab) -> None:
     """As Docker puts its own chain for its owner's rules first whenever it starts."""
     relay = lab.net["relay"]
-    relay.run("iptables -N DOCKER-USER")
-    relay.run("iptables -A DOCKER-USER -p tcp -j DROP")
-    relay.run("iptables -I FORWARD -j DOCKER-USER")
-    assert lab.call("tcp", 80) == ""
-    relay.run("/usr/local/lib/cgnat-relay/restore all")
-    assert lab.call("tcp", 80) == CALLER
-    assert relay.run("iptables -S FORWARD").count("-j WG0-FORWARD") == 2
-    relay.run("iptables -D FORWARD -j DOCKER-USER")
-    relay.run("iptables -F DOCKER-USER")
-    relay.run("iptables -X DOCKER-USER")
+    with led_through(relay, "DOCKER-USER", "-p tcp -j DROP"):
+        assert lab.call("tcp", 80) == ""
+        relay.run(RESTORE)
+        assert lab.call("tcp", 80) == CALLER
+        assert relay.run("iptables -S FORWARD").count("-j WG0-FORWARD") == 2
 
 
 @pytest.mark.parametrize("chain", ["FORWARD", "bans"])
@@ -200,28 +211,34 @@ def test_bans_of_callers_stay_before_ours(lab: Lab, chain: str) -> None:
     """As CrowdSec and fail2ban have them, of what is forwarded too."""
     relay = lab.net["relay"]
     ban = f"-s {CALLER}/32 -j DROP"
-    relay.run("iptables -N bans")
-    relay.run("iptables -A bans -j RETURN")
-    relay.run(f"iptables -I {chain} {ban}")
-    if chain == "bans":
-        relay.run("iptables -I FORWARD -j bans")
-    restore = "/usr/local/lib/cgnat-relay/restore all"
-    relay.run(restore)
-    assert lab.call("tcp", 80) == ""
-    # What is put first after it, as Docker does, goes behind ours, and ours stay behind the ban.
-    relay.run("iptables -I FORWARD -p tcp -j REJECT")
-    relay.run(f"iptables -D {chain} {ban}")
-    assert lab.call("tcp", 80) == ""
-    relay.run(restore)
+    own = led_through(relay, chain, "-j RETURN") if chain != "FORWARD" else contextlib.nullcontext()
+    with own:
+        relay.run(f"iptables -I {chain} {ban}")
+        relay.run(RESTORE)
+        assert lab.call("tcp", 80) == ""
+        # What is put first after it, as Docker does, goes behind ours, and the ban stays before.
+        relay.run("iptables -I FORWARD -p tcp -j REJECT")
+        relay.run(f"iptables -D {chain} {ban}")
+        assert lab.call("tcp", 80) == ""
+        relay.run(RESTORE)
+        assert lab.call("tcp", 80) == CALLER
+        relay.run(f"iptables -I {chain} {ban}")
+        assert lab.call("tcp", 80) == ("" if chain == "FORWARD" else CALLER), "it was empty"
+        relay.run("iptables -D FORWARD -p tcp -j REJECT")
+        relay.run(f"iptables -D {chain} {ban}")
+    relay.run(RESTORE)
     assert lab.call("tcp", 80) == CALLER
-    relay.run(f"iptables -I {chain} {ban}")
-    assert lab.call("tcp", 80) == ("" if chain == "FORWARD" else CALLER), "it was empty"
-    relay.run("iptables -D FORWARD -p tcp -j REJECT")
-    relay.run(f"iptables -D {chain} {ban}")
-    relay.run("iptables -D FORWARD -j bans", check=False)
-    relay.run("iptables -F bans")
-    relay.run("iptables -X bans")
-    relay.run(restore)
+
+
+@pytest.mark.parametrize(("name", "stays"), [("f2b-web", True), ("whose", False)])
+def test_a_chain_that_bans_nobody_just_now_is_known_by_its_name(
+    lab: Lab, name: str, stays: bool
+) -> None:
+    relay = lab.net["relay"]
+    with led_through(relay, name, "-j RETURN"):
+        relay.run(RESTORE)
+        relay.run(f"iptables -I {name} -s {CALLER}/32 -j DROP")
+        assert lab.call("tcp", 80) == ("" if stays else CALLER)
     assert lab.call("tcp", 80) == CALLER
 
 
@@ -230,7 +247,7 @@ def test_what_drops_behind_a_ban_is_passed_and_the_ban_is_not(lab: Lab) -> None:
     ban = f"-s {CALLER}/32 -j DROP"
     relay.run(f"iptables -I FORWARD {ban}")
     relay.run("iptables -I FORWARD 2 -p tcp -j REJECT")
-    relay.run("/usr/local/lib/cgnat-relay/restore all")
+    relay.run(RESTORE)
     assert lab.call("tcp", 80) == ""
     relay.run(f"iptables -D FORWARD {ban}")
     assert lab.call("tcp", 80) == CALLER
@@ -239,16 +256,10 @@ def test_what_drops_behind_a_ban_is_passed_and_the_ban_is_not(lab: Lab) -> None:
 
 def test_a_chain_that_drops_others_too_is_no_ban(lab: Lab) -> None:
     relay = lab.net["relay"]
-    relay.run("iptables -N both")
-    relay.run("iptables -A both -s 192.0.2.66 -j DROP")
-    relay.run("iptables -A both -p tcp -j DROP")
-    relay.run("iptables -I FORWARD -j both")
-    assert lab.call("tcp", 80) == ""
-    relay.run("/usr/local/lib/cgnat-relay/restore all")
-    assert lab.call("tcp", 80) == CALLER
-    relay.run("iptables -D FORWARD -j both")
-    relay.run("iptables -F both")
-    relay.run("iptables -X both")
+    with led_through(relay, "both", "-s 192.0.2.66 -j DROP", "-p tcp -j DROP"):
+        assert lab.call("tcp", 80) == ""
+        relay.run(RESTORE)
+        assert lab.call("tcp", 80) == CALLER
 
 
 def test_dockers_policy_comes_back(lab: Lab) -> None:
@@ -259,7 +270,7 @@ def test_dockers_policy_comes_back(lab: Lab) -> None:
     relay.run("chmod 755 /run/bin/systemctl")
     relay.write(POLICIES, "iptables DROP\nip6tables ACCEPT\n")
     relay.run("iptables -P FORWARD ACCEPT")
-    restored = "PATH=/run/bin:$PATH /usr/local/lib/cgnat-relay/restore all"
+    restored = f"PATH=/run/bin:$PATH {RESTORE}"
     relay.run(["sh", "-c", restored.replace("/run/bin:", "")])
     assert "-P FORWARD ACCEPT" in relay.run("iptables -S FORWARD"), "Docker does not run"
     relay.run(["sh", "-c", restored])

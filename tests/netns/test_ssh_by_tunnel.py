@@ -173,7 +173,7 @@ def test_it_opens_where_the_tunnel_does_not_come_up(door: Door) -> None:
     assert reaches(door, "client", lab.address)
     relay.run("/usr/local/lib/cgnat-relay/firewall up")  # as after a neighbour's restart
     assert reaches(door, "client", lab.address)
-    started, _ = re.findall("^ExecStartPost=[+]-(.*)$", dropin, re.MULTILINE)
+    (started,) = re.findall("^ExecStartPost=[+]-(.*)$", dropin, re.MULTILINE)
     relay.run(started)
     assert not reaches(door, "client", lab.address)
     assert reaches(door, "laptop", TUNNEL)

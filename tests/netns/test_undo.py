@@ -165,6 +165,21 @@ def test_an_owners_nftables_conf_outlives_our_package(lab: Lab) -> None:
     assert gone(lab) == ""
     assert relay.run("cat /etc/nftables.conf") == "# mine\n"
     assert left(lab, before) == []
+    # As it is by then.
+    brought(lab)
+    relay.write("/etc/nftables.conf", "# mine, and newer\n")
+    gone(lab)
+    assert relay.run("cat /etc/nftables.conf") == "# mine, and newer\n"
+
+
+def test_packages_of_ours_do_not_keep_each_other(lab: Lab) -> None:
+    """They came without what they recommend, and it is there for nobody else."""
+    relay = lab.net["relay"]
+    brought(lab)
+    relay.run(f"sed -i 's/^wireguard-tools$/wireguard-tools nftables~/' {PACKAGES}")
+    relay.run("touch /etc/wireguard/wg1.conf")
+    assert "package wireguard-tools stays" in gone(lab)
+    assert "nftables" not in installed(lab)
 
 
 def test_rules_of_ours_that_somebody_saved_are_told(lab: Lab) -> None:

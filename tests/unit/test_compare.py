@@ -282,7 +282,7 @@ def test_the_docs_show_what_was_measured() -> None:
     results = report.read(DOCS / "bench")
     assert results
     for block in re.findall(r"<!-- (\S+): begin -->", page):
-        name, _, _ = block.rpartition("-")
+        name = block.rpartition("-")[0]
         shown = between(page, block)[1].splitlines()
         if name in results:
             assert shown == report.blocks(name, results[name])[block](), block

@@ -163,6 +163,9 @@ def test_what_flushes_before_the_tunnel_does_not_keep_it_out() -> None:
     dropin = files["/etc/systemd/system/wg-quick@wg0.service.d/50-cgnat-relay.conf"]
     assert "\nExecStartPost=+-/usr/local/lib/cgnat-relay/firewall stands\n" in dropin
     assert "\nExecStopPost=+-/usr/local/lib/cgnat-relay/firewall stopped\n" in dropin
+    place = files["/etc/systemd/system/wg-quick@wg0.service.d/51-cgnat-relay-place.conf"]
+    assert "\nExecStartPost=+-/usr/local/lib/cgnat-relay/restore place\n" in place
+    assert "\nExecReload=\nExecReload=/bin/echo " in place, "wg syncconf would take all peers away"
     modes = {file.path: file.mode for file in PLAN.files}
     assert modes["/etc/network/if-up.d/zz-cgnat-relay"] == "0755"
     # Or run-parts leaves it out.
