@@ -19,7 +19,7 @@ from operate import remote
 from . import living
 from .conftest import Lab, make
 from .door import PORT, Door, opened
-from .living import BIN, FINE, own_files
+from .living import BIN, BROKEN, FINE, own_files
 from .topology import internet
 
 TUNNEL = "172.16.0.1"
@@ -172,6 +172,17 @@ def test_it_opens_where_the_tunnel_does_not_come_up(door: Door) -> None:
     relay.run(f"env SERVICE_RESULT=exit-code {stopped}")
     assert reaches(door, "client", lab.address)
     relay.run("/usr/local/lib/cgnat-relay/firewall up")  # as after a neighbour's restart
+    assert reaches(door, "client", lab.address)
+    # Nor does a plan shut it that does not work while there is no tunnel.
+    bad = living.edited(planned(lab, "93:8081/tcp"), "wg0.ip.nft", lambda _: "nonsense")
+    done = door.operate("bring", bundle(bad, replaced={"check": BROKEN, "setup": ":"}))
+    assert "the new plan did not work; the relay runs the one before" in done.stderr
+    assert reaches(door, "client", lab.address)
+    # One that works, with the tunnel up, does; and the tunnel's own start.
+    done = door.operate("bring", carried(lab, "93:8081/tcp"), "laptop", **entry(door))
+    assert done.returncode == 0, done.stderr
+    assert not reaches(door, "client", lab.address)
+    relay.run(f"env SERVICE_RESULT=exit-code {stopped}")
     assert reaches(door, "client", lab.address)
     (started,) = re.findall("^ExecStartPost=[+]-(.*)$", dropin, re.MULTILINE)
     relay.run(started)
