@@ -13,14 +13,18 @@ from bench import contender, proxies
 from bench.contender import Contender, serve
 from bench.line import MANY, send_segments
 from bench.measures import (
+    MUCH,
     Effort,
     added,
     cpu,
+    crossing,
+    load,
     loaded,
     once,
     opens,
     opens16,
     steady,
+    still,
     throughput,
     trips,
     udp,
@@ -64,6 +68,16 @@ def test_an_arm_is_measured_and_takes_one_port_more(name: str, wg_env: dict[str,
         assert seen["sees"] == SEES.get(name, "127.0.0.1")
         assert seen["held"]["answered"] == SHORT.held
         assert added(arm).get("added", {"kept": True})["kept"]
+
+
+def test_an_arm_with_a_load_on_its_way_is_not_still(wg_env: dict[str, str]) -> None:
+    with contender.relay(wg_env) as arm:
+        serve(arm)
+        still(arm)
+        quiet = crossing(arm)
+        with load(arm):
+            assert crossing(arm) > MUCH
+        assert quiet < MUCH / 10
 
 
 def test_the_relay_has_its_own_firewall_too(wg_env: dict[str, str]) -> None:

@@ -66,21 +66,13 @@ class Firewalld:
         host.write("/run/bus.conf", BUS)
         host.start(self.words("dbus-daemon --config-file=/run/bus.conf --nofork --nopidfile"))
         eventually(lambda: host.run("ls /run/dbus/system_bus_socket", check=False) != "", "a bus")
-        self.begin()
-        eventually(lambda: "running" in self.run("firewall-cmd --state", False), "firewalld", 30)
-
-    def begin(self) -> None:
-        """The daemon alone, which takes its time."""
-        self.host.start(
+        host.start(
             self.words(
                 "firewalld --nofork --nopid --log-target=file --log-file=/run/firewalld.log"
                 f" --system-config={ETC} --default-config={self.packages}/usr/lib/firewalld"
             )
         )
-
-    def named(self) -> bool:
-        """Whether its name is on the bus, by which systemd takes it for started."""
-        return "org.fedoraproject.FirewallD1" in self.host.run("busctl --list --acquired")
+        eventually(lambda: "running" in self.run("firewall-cmd --state", False), "firewalld", 30)
 
 
 @pytest.fixture(scope="module")
