@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from components.carrier import bundle
-from components.plan import HostPlan
+from components.plan import File, HostPlan
 from operate import remote
 
 from ..waiting import eventually
@@ -184,6 +185,23 @@ def test_a_change_that_nobody_confirms_is_taken_back(lab: Lab) -> None:
         confirm(lab, token)
     time_is_up(lab)
     assert running(lab) == after
+
+
+def test_what_was_taken_back_is_no_drift(lab: Lab) -> None:
+    """A file that came and went with it is nobody's hand; one that comes again is."""
+    relay, path = lab.net["relay"], "/etc/wireguard/wg0.more"
+    first, second = plans(lab)
+    apply(lab, first)
+    parts = tuple(replace(p, files=(*p.files, File(path, "more"))) for p in second.parts[:1])
+    assert bring(lab, replace(second, parts=(*parts, *second.parts[1:])))
+    assert relay.run(["cat", path]) == "more"
+    time_is_up(lab)
+    assert living.settled(lab) == []
+    relay.write(path, "by hand")
+    assert path in " ".join(living.settled(lab))
+    relay.run(["rm", path])
+    for named in (second, first):
+        apply(lab, named)
 
 
 def test_another_runs_token_confirms_nothing(lab: Lab) -> None:
