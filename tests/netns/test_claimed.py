@@ -173,3 +173,16 @@ def test_loopback_of_ipv6_is_not_in_its_way(machine: Machine) -> None:
     # Somebody is in that of the tunnel itself.
     listen(machine, "::1", 51820)
     assert len(machine.look("tls 443", terms=terms)) == 1
+
+
+def test_a_clients_own_socket_is_no_service(machine: Machine) -> None:
+    """It is bound to a port that the kernel chose; a server may be at one of those as well."""
+    low, high = map(int, machine.host.run("cat /proc/sys/net/ipv4/ip_local_port_range").split())
+    wide, one = f"port udp/{low - 1000}-{low + 1000}", f"port udp/{high - 1}"
+    who = {p: listen(machine, "0.0.0.0", p)[0] for p in (low - 1, low + 1, high - 1)}  # noqa: S104
+    lost = "and callers would no longer reach it"
+    assert {(kind, cause) for kind, cause, _ in machine.look(terms=[wide, one])} == {
+        ("fault", f"{who[low - 1]} listens on {low - 1}/udp, {lost}"),
+        ("note", f"{who[low + 1]} has {low + 1}/udp, in a range that is to be forwarded"),
+        ("fault", f"{who[high - 1]} listens on {high - 1}/udp, {lost}"),
+    }
