@@ -16,7 +16,7 @@ from .machine import Access, Machine
 from .model import Settings
 from .owner import another
 from .plan import HostPlan
-from .summary import accepted, changes, cut_off, cuts, own_left_out, summary
+from .summary import accepted, changes, closes, cut_off, cuts, own_left_out, summary
 
 DRIFT = "CGNAT_RELAY_DRIFT"
 TAKEN = "another stack's relay"
@@ -172,8 +172,11 @@ def told(name: str, settings: Settings, look: Mapping[str, Any], taken: bool = F
         if preview:
             pulumi.log.warn(f"{name}: whether it is as it was left is not known: {look['why']}")
         return ""
-    if look["summary"]:
-        after = summary(settings)
+    after = summary(settings)
+    if not look["summary"]:
+        for line in closes(after):
+            pulumi.log.info(f"{name}: {line}")
+    else:
         for line in changes(look["summary"], after):
             if preview or cuts(line):
                 pulumi.log.info(f"{name}: {line}")
@@ -182,7 +185,7 @@ def told(name: str, settings: Settings, look: Mapping[str, Any], taken: bool = F
     if not settings.drift:
         return TAKEN if taken else ""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return drifted(look, summary(settings), now, taken)
+    return drifted(look, after, now, taken)
 
 
 def _tell_keys(name: str, look: Mapping[str, Any], after: Sequence[str]) -> None:

@@ -62,6 +62,11 @@ def changes(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
             yield f"adds {line}{CLOSES.get(key, '')}"
 
 
+def closes(plan: Sequence[str]) -> Iterator[str]:
+    """What a plan shuts where none has been before."""
+    yield from (f"adds {line}{CLOSES[_key(line)]}" for line in plan if _key(line) in CLOSES)
+
+
 def cuts(change: str) -> bool:
     """Whether one of ``changes`` ends what is under way."""
     return change.endswith(")")

@@ -198,8 +198,9 @@ def test_a_banner_of_any_bytes_does_not_keep_a_host_key_from_being_shown(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(
         ConfigError, match=r"vps\.hostKey: missing; 203\.0\.113\.7 shows ssh-ed25519"
-    ):
+    ) as found:
         program({"homes": HOMES, "vps": {"kind": "adopt", "host": "203.0.113.7"}})
+    assert adopt.fingerprint(HOST_KEY) in str(found.value)
 
 
 def test_the_file_to_compare_with_is_of_the_kind_that_was_shown(
@@ -262,6 +263,39 @@ def test_an_update_tells_what_it_cuts(
     removed = "removes tcp/81 to home 172.16.0.19:81 (what is connected through it ends)"
     assert f"relay: {removed}" in said
     assert not any("adds tcp/80" in line for line in said), "a preview has said that"
+
+
+@pytest.mark.parametrize("plan", [[], ["tunnel 172.16.0.0/24 udp/51820 mtu 1420"]])
+def test_the_first_plan_tells_what_it_shuts(
+    program: Program, monkeypatch: pytest.MonkeyPatch, plan: list[str]
+) -> None:
+    """And nothing of what comes with it: all of it does. So tells one that comes to it later."""
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK | {"summary": plan})
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.info", lambda text, *_: said.append(text))
+    shuts = "adds firewall managed: what is not declared is dropped (who calls another service of"
+    for firewall in ("managed", "own"):
+        program({"homes": HOMES, "vps": VPS | {"firewall": firewall}})
+        told = [line for line in said if line.startswith(f"relay: {shuts}")]
+        assert len(told) == (firewall == "managed")
+        if not plan:
+            assert told == [line for line in said if line.startswith("relay: ")]
+        said.clear()
+
+
+def test_another_machine_gets_the_same_keys(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK)
+    one, other = (
+        program({"homes": HOMES, "vps": VPS | {"host": host}}).recorder.resources
+        for host in ("203.0.113.7", "203.0.113.8")
+    )
+    plans = [found["relay-plan"] for found in (one, other)]
+    assert plans[0].inputs["triggers"] != plans[1].inputs["triggers"]
+    keys = [{n: r.inputs for n, r in found.items() if "key" in n} for found in (one, other)]
+    assert keys[0] == keys[1]
+    assert keys[0]
 
 
 MINE = wireguard_key(base64.b64encode(hashlib.sha256(b"relay-wireguard-key").digest()).decode())

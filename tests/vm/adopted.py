@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +30,7 @@ PASSWORD = "correct horse"  # noqa: S105 - of a VM that lives for a test
 OPENED = ("tcp/80", "tcp/81", "tcp/8443", "udp/5353")
 UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
 # netbase, which iptables depends on, makes it where there is none; a provider's image has one.
-LEFT = ("file /etc/hosts", "/etc/hosts")
+LEFT = re.compile(r"[-+] (file /etc/hosts |content \S+  /etc/hosts$)")
 BOOT = 400
 LETS_IN = "journalctl -q -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey' || :"
 MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
@@ -211,9 +213,9 @@ class Adopted:
 
 def compared(before: list[str], after: list[str]) -> list[str]:
     """What is not as it was, but for the documented."""
-    lines = [f"- {x}" for x in before if x not in set(after)]
-    lines += [f"+ {x}" for x in after if x not in set(before)]
-    return [x for x in lines if not any(word in x for word in LEFT)]
+    was, now = Counter(before), Counter(after)
+    lines = [f"- {x}" for x in (was - now).elements()] + [f"+ {x}" for x in (now - was).elements()]
+    return [x for x in lines if not LEFT.match(x)]
 
 
 @contextmanager
