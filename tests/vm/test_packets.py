@@ -239,6 +239,15 @@ def test_masquerade_answers_and_shows_the_relay(home: Stack) -> None:
     answers(home)
 
 
+def test_a_reload_of_the_relays_tunnel_takes_no_peer_away(home: Stack) -> None:
+    """As of all tunnels of a machine; the unit's own would read a file without peers."""
+    peers = home.inside("test-relay", "wg show wg0 peers")
+    assert peers
+    said = home.inside("test-relay", "systemctl reload 'wg-quick@*'; journalctl -q -o cat -t echo")
+    assert "wg0 is the relay's: it changes by pulumi up" in said
+    assert home.inside("test-relay", "wg show wg0 peers") == peers
+
+
 @pytest.mark.parametrize("vm", ["test-relay", "test-home"])
 def test_reboot_comes_back_by_itself(home: Stack, vm: str) -> None:
     booted = home.inside(vm, "cat /proc/sys/kernel/random/boot_id")

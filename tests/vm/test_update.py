@@ -77,7 +77,7 @@ def test_a_rebuild_on_purpose_is_one_command(changed: tuple[Stack, str, str]) ->
 
 
 @pytest.fixture(scope="module")
-def moved(changed: tuple[Stack, str, str]) -> tuple[Stack, str]:
+def moved(changed: tuple[Stack, str, str]) -> tuple[Stack, str, dict[str, str]]:
     """SSH and the tunnel at other ports, which is another machine; homes dial the same.
 
     A relay that has called home first did so from another port of the lab's NAT, which no longer is
@@ -86,29 +86,40 @@ def moved(changed: tuple[Stack, str, str]) -> tuple[Stack, str]:
     stack = changed[0]
     stack.inside("test-home", "systemctl restart wg-quick@wg0")
     answers(stack, 80)
-    stack.configure(vps={"kind": "lab"}, homes=CHANGED, ssh={"port": 2222}, tunnel={"port": 4500})
-    return stack, stack.up()
+    devices = stack.outputs()["deviceConfigs"]
+    terms = {"ssh": {"port": 2222}, "tunnel": {"port": 4500}}
+    stack.configure(vps={"kind": "lab"}, homes=CHANGED, devices=["laptop"], **terms)
+    return stack, stack.up(), devices
 
 
-def test_the_machine_is_another_one(moved: tuple[Stack, str], before: dict[str, str]) -> None:
-    stack, said = moved
+def test_the_machine_is_another_one(
+    moved: tuple[Stack, str, dict[str, str]], before: dict[str, str]
+) -> None:
+    stack, said, _ = moved
     assert "relay-server replaced" in said
     assert "relay-wireguard-key" not in said
     assert stack.inside("test-relay", BOOT_ID) != before["boot"]
 
 
-def test_no_home_needs_a_new_config(moved: tuple[Stack, str], before: dict[str, str]) -> None:
-    assert moved[0].outputs()["homeConfigs"].items() <= before.items()
+def test_no_home_and_no_device_needs_a_new_config(
+    moved: tuple[Stack, str, dict[str, str]], before: dict[str, str]
+) -> None:
+    outputs = moved[0].outputs()
+    assert outputs["homeConfigs"].items() <= before.items()
+    assert [*moved[2]] == ["laptop"]
+    assert outputs["deviceConfigs"] == moved[2]
 
 
-def test_ssh_and_the_tunnel_are_where_the_config_says(moved: tuple[Stack, str]) -> None:
+def test_ssh_and_the_tunnel_are_where_the_config_says(
+    moved: tuple[Stack, str, dict[str, str]],
+) -> None:
     stack = moved[0]
     assert stack.inside("test-relay", "wg show wg0 listen-port").strip() == "4500"
     assert ":2222" in stack.inside("test-relay", "ss -Hlnt")
     assert ":22 " not in stack.inside("test-relay", "ss -Hlnt")
 
 
-def test_home_comes_back_by_itself(moved: tuple[Stack, str]) -> None:
+def test_home_comes_back_by_itself(moved: tuple[Stack, str, dict[str, str]]) -> None:
     stack = moved[0]
     assert answers(stack, 8443, within=BOOT).startswith("hello from home")
     assert page(stack, 80).startswith("hello from home")
