@@ -73,7 +73,10 @@ def relay_plan(settings: Settings, keys: RelayKeys) -> HostPlan:
             _firewall(settings, keys),
             Part(
                 "tunnel",
-                (File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),),
+                (
+                    File(f"{etc}.conf", wireguard.relay_interface(settings, keys), "0600"),
+                    _static("call", f"{etc}.call", "0755"),
+                ),
             ),
             Part("peers", tuple(_peers(settings, keys, etc))),
             Part(

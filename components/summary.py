@@ -154,7 +154,7 @@ def _cost(key: str) -> str:
     if key.startswith(("ssh ", "firewall ")):
         return ""
     if key == "tunnel":
-        return " (the tunnel restarts: homes dial anew, which takes them up to two minutes)"
+        return " (the tunnel restarts, and calls homes and devices back: seconds)"
     return " (what is connected through it ends)"
 
 

@@ -56,8 +56,10 @@ def relay_interface(settings: Settings, keys: RelayKeys) -> str:
     up += [
         *(_if_there(f, f"cat /etc/wireguard/%i.{f.nft}.nft | nft -f -") for f in families),
         "wg addconf %i /etc/wireguard/%i.peers",
+        _call(tunnel, "back"),
     ]
-    down = [f"nft delete table {f.nft} {TABLE} 2>/dev/null || :" for f in families]
+    down = [_call(tunnel, "keep")]
+    down += [f"nft delete table {f.nft} {TABLE} 2>/dev/null || :" for f in families]
     gone = [line for family in families for line in _filter_down(family, chain)]
     return interface(
         tunnel,
@@ -81,10 +83,16 @@ def relay_next(settings: Settings, key: WireGuardKey) -> str:
     up = [line for family in families for line in _jumps_up(family, chain)]
     if tunnel.prefix:
         up.append(f"ip -6 addr replace {tunnel.inner6(tunnel.relay)}/128 dev %i 2>/dev/null || :")
-    up.append(f"wg addconf %i /etc/wireguard/{tunnel.interface}.peers")
+    up += [f"wg addconf %i /etc/wireguard/{tunnel.interface}.peers", _call(tunnel, "back")]
+    down = [_call(tunnel, "keep")]
     gone = [line for family in families for line in _jumps_down(family, chain)]
     extra = [f"ListenPort = {tunnel.newest_port}"]
-    return interface(tunnel, f"{tunnel.relay}/32", key.private, extra, up, (), gone)
+    return interface(tunnel, f"{tunnel.relay}/32", key.private, extra, up, down, gone)
+
+
+def _call(tunnel: Tunnel, verb: str) -> str:
+    """Where the peers are is kept, and they are called back (``cloud-init/host/call``)."""
+    return f"sh /etc/wireguard/{tunnel.interface}.call {verb} %i || :"
 
 
 def _if_there(family: Family, command: str) -> str:

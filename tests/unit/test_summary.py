@@ -78,7 +78,7 @@ def test_changes_are_told_with_what_they_cut() -> None:
     assert any(x.startswith("removes udp/53") and x.endswith(ends) for x in told)
     assert any(x.startswith("removes device phone") for x in told)
     assert "adds tcp/443 to home 172.16.0.19:443" in told
-    assert any(x.startswith("changes tunnel") and "dial anew" in x for x in told)
+    assert any(x.startswith("changes tunnel") and "calls homes and devices back" in x for x in told)
     assert [*changes(before, before)] == []
 
 

@@ -129,7 +129,8 @@ def test_the_filter_is_there_before_the_first_peer_and_goes_after_the_last(
     lines = wireguard.relay_interface(settings, keys).splitlines()
     ups = [line for line in lines if line.startswith("PostUp")]
     assert "iptables-restore" in ups[0]
-    assert "addconf" in ups[-1]
+    assert "addconf" in ups[-2]
+    assert "call back" in ups[-1]
     assert not any("iptables" in line for line in lines if line.startswith("PreDown"))
 
 

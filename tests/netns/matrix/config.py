@@ -132,6 +132,7 @@ def generate() -> Generated:
         file.path: file.content
         for file in relay_plan(settings, keys).files
         if file.path.startswith(("/etc/wireguard/", "/etc/cgnat-relay/firewall", "/etc/sysctl.d/"))
+        and not file.path.endswith(".call")  # a script, and no rule
     }
     files = {"relay": relay}
     for peer in settings.peers:

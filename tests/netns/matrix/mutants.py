@@ -19,6 +19,7 @@ KEPT = {
     r"\s*(table|chain|set|map) .*\{|\s*(type|flags|elements) .*": "the frame of nft",
     r":[\w-]+ - \[0:0\]": "a chain's name: without it the file does not load",
     r"(add|delete) table .*|flush (set|map) .*": "makes a second load replace the first",
+    r"PostUp = sh .*\.call back .*": "calls who is connected again: test_called_back.py",
     r"(PreDown|PostDown) = .*": "undoes: test_up_twice_is_the_same_and_down_leaves_nothing",
 }
 # One element at a time where each stands for another network, else the whole group.
