@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,9 @@ FACTS = Facts(
     tested="over real SSH, in VMs",
 )
 PEM = "-----BEGIN "  # how the text of a key begins
+PUBLIC = (b"ssh-", b"ecdsa-", b"sk-")  # how that of its public half begins
+LARGEST = 2**16  # bytes of a key's file
+PUTTY = "one of PuTTY's: puttygen KEY.ppk -O private-openssh -o id"
 SCAN = 10  # seconds for a machine to show its host key
 
 
@@ -181,18 +185,33 @@ def fingerprint(host_key: str) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
+def _scanned(host: str, port: int, *family: str) -> tuple[list[str], str]:
+    """The lines of ssh-keyscan that hold a key, and what it says besides."""
+    words = ["ssh-keyscan", *family, "-T", str(SCAN), "-p", str(port)]
+    words += ["-t", "ed25519,ecdsa,rsa", host]
+    done = subprocess.run(words, capture_output=True, check=False)
+    said = done.stdout.decode(errors="replace").splitlines()
+    return [line for line in said if line[:1] != "#"], done.stderr.decode(errors="replace")
+
+
 def _offer(host: str, port: int, path: str, faults: Collector) -> None:
     """Show the key that the machine offers, which is not to be trusted before it was compared."""
-    words = ["ssh-keyscan", "-T", str(SCAN), "-p", str(port), "-t", "ed25519,ecdsa,rsa", host]
     try:
-        done = subprocess.run(words, capture_output=True, check=False)
-        said = done.stdout.decode(errors="replace")
+        said, why = _scanned(host, port)
+        # It asks the first address that a name has and no other, unlike ssh.
+        for family in ("-4", "-6"):
+            said = said or _scanned(host, port, family)[0]
     except FileNotFoundError:
         faults.add(path, "missing, and ssh-keyscan is not here to ask", "install OpenSSH's client")
         return
-    offered = [" ".join(line.split()[1:3]) for line in said.splitlines() if line[:1] != "#"]
+    offered = [" ".join(line.split()[1:3]) for line in said]
     order = ("ssh-ed25519", "ecdsa", "ssh-rsa")
     offered.sort(key=lambda k: next(i for i, kind in enumerate((*order, "")) if k.startswith(kind)))
+    if not offered and "getaddrinfo" in why:
+        reason = f"missing, and {host} is no name that can be resolved"
+        fix = "check vps.host, or write the address (your ~/.ssh/config is not read)"
+        faults.add(path, reason, fix)
+        return
     if not offered:
         reason = f"missing, and no SSH server answers at {host} port {port}"
         faults.add(path, reason, "check vps.host, vps.port and the provider's firewall")
@@ -230,7 +249,9 @@ def _key(value: object, path: str, faults: Collector) -> str | None:
     try:
         file = Path(value).expanduser()
         if file.is_file():
-            return str(file)
+            if trouble := _unfit(file):
+                faults.add(path, *trouble)
+            return value  # each operator has another home
     except (OSError, RuntimeError, ValueError):  # too long for a path; no such user; a null byte
         pass
     if value.startswith(("/", "~", ".")) and value.isprintable():
@@ -239,9 +260,28 @@ def _key(value: object, path: str, faults: Collector) -> str | None:
         faults.add(
             path,
             "is neither the path of a file nor a private key in OpenSSH's or PEM's form",
-            "write ~/.ssh/id_ed25519, or the key as that file has it (one of PuTTY's: puttygen"
-            " KEY.ppk -O private-openssh -o id)",
+            f"write ~/.ssh/id_ed25519, or the key as that file has it ({PUTTY})",
         )
+    return None
+
+
+def _unfit(file: Path) -> tuple[str, str] | None:
+    """Why ssh would not use a file as a private key, and what to do; nothing of what it holds."""
+    try:
+        text = file.read_bytes()[:LARGEST]
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}", "make yourself its owner, chmod 600"
+    if text.startswith(PUBLIC):
+        if os.environ.get("SSH_AUTH_SOCK"):
+            return None  # the agent has the other half
+        return (
+            f"{file} is the public half",
+            "write the private key's file, or load it into an agent",
+        )
+    if b"\r" in text:
+        return f"{file} has Windows line ends", f"sed -i 's/\\r$//' {file}"
+    if not text.startswith(PEM.encode()):
+        return f"{file} is no private key in OpenSSH's or PEM's form", f"name one ({PUTTY})"
     return None
 
 

@@ -73,7 +73,7 @@ def read(raw: Mapping[str, object], faults: Collector, site: Site | None = None)
     )
     ssh_by_tunnel = _ssh_by_tunnel(ssh, site, bool(devices), faults)
     _one_at_a_time(raw, tunnel, faults)
-    _overlaps(declared, tunnel, ssh_port, faults)
+    _overlaps(declared, tunnel, ssh_port, site, faults)
     if len(faults) > before:
         return None
     return Settings(tunnel, homes, devices, ssh_port, drift, probe, site, ssh_by_tunnel)
@@ -221,12 +221,19 @@ def _network(value: object, networks: tuple[IPv4Network, ...], faults: Collector
 
 
 def _overlaps(
-    declared: Iterable[tuple[str, Forward]], tunnel: Tunnel, ssh_port: int, faults: Collector
+    declared: Iterable[tuple[str, Forward]],
+    tunnel: Tunnel,
+    ssh_port: int,
+    site: Site,
+    faults: Collector,
 ) -> None:
     """No port may have two owners: SSH, the tunnel, and every forward of every home."""
     claims: Claims[_Owner] = Claims()
+    move = "or move SSH with ssh.port"
+    if site.ssh_port is not None:
+        move = "or move sshd on the machine, and set vps.port"
     ours = [
-        (Protocol.TCP, ssh_port, "the relay's SSH port", "or move SSH with ssh.port"),
+        (Protocol.TCP, ssh_port, "the relay's SSH port", move),
         (
             Protocol.UDP,
             tunnel.port,
@@ -255,7 +262,7 @@ def _overlaps(
     if tunnel.tls is not None:
         if tunnel.tls == ssh_port:
             reason = f"{ssh_port} is the relay's SSH port"
-            faults.add("tunnel.tls.port", reason, "choose another or move SSH with ssh.port")
+            faults.add("tunnel.tls.port", reason, f"choose another {move}")
         else:
             what = "where the tunnel is offered inside TLS"
             ours.append((Protocol.TCP, tunnel.tls, what, "or move that with tunnel.tls.port"))

@@ -16,6 +16,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .causes import (
+    AGAIN,
+    CAUSES,
+    ENDED,
+    LOCKED,
+    NO_AGENT,
+    NO_KEY_ALONE,
+    REFUSED_KEY,
+    REFUSES,
+    AwayError,
+    LostError,
+)
 from .errors import OperateError
 from .request import CONNECT, Host
 
@@ -42,93 +54,6 @@ AS_ROOT = (
     ' printf "\\n%s\\n" "$line"; printf "\\n%s\\n" "$line" >&2; '
 )
 
-AGAIN = "run it again: what was begun is finished then, or has been taken back by itself"
-
-
-class LostError(OperateError):
-    """The connection could not be made, or ended before the command did."""
-
-
-class AwayError(LostError):
-    """The machine does not answer just now, which may be its trouble and not the config's."""
-
-
-REFUSES = ("Permission denied",)
-# What OpenSSH says before it is in, what that is, and what to do about it; the first that fits.
-CAUSES = (
-    (
-        LostError,
-        ("Host key verification failed", "HOST IDENTIFICATION HAS CHANGED", "no matching host key"),
-        "answers with another host key than the pinned one, so nothing was sent; if the machine is"
-        " the right one, pin its new key, else somebody is in between",
-    ),
-    (
-        LostError,
-        ("passphrase", "invalid format", "error in libcrypto", "No such file"),
-        "was not entered: the private key cannot be used; give one without a passphrase, or load"
-        " it into an agent with ssh-add",
-    ),
-    (
-        LostError,
-        ("bad permissions", "are too open"),
-        "was not entered: others may read the file of the private key, so ssh does not use it;"
-        " chmod 600 that file",
-    ),
-    (
-        LostError,
-        ("command-line line ", "command-line: line "),
-        "was not entered: ssh does not take an option; check vps.key, vps.host and vps.user",
-    ),
-    (
-        LostError,
-        ("Too many authentication failures",),
-        "refuses the keys: your agent offers too many before the right one; name that in vps.key",
-    ),
-    (
-        LostError,
-        REFUSES,
-        "refuses the key; put its public half into authorized_keys there",
-    ),
-    (
-        LostError,
-        ("no matching key exchange", "no matching cipher", "no matching MAC"),
-        "and the ssh here have no algorithm in common; update the older of the two",
-    ),
-    (
-        AwayError,
-        ("Temporary failure in name resolution",),
-        "is a name that cannot be resolved just now; check your own connection, or give the"
-        " address",
-    ),
-    (
-        LostError,
-        ("Could not resolve hostname",),
-        "is no name that can be resolved; check the spelling, or give the address",
-    ),
-    (
-        AwayError,
-        ("Connection refused",),
-        "refuses the connection: no SSH server listens there; check the port",
-    ),
-    (
-        AwayError,
-        ("timed out", "No route to host", "Network is unreachable", "Host is down"),
-        "cannot be reached; check the address, the port, and the provider's firewall",
-    ),
-)
-# Where no key is named.
-NO_AGENT = (
-    "refuses the keys of your agent, or it holds none; load the right one with ssh-add, or name its"
-    " file in vps.key"
-)
-# Where the named one asks for what nobody is there to type; ssh passes it over without a word.
-LOCKED = (
-    "was not entered: the private key has a passphrase, which is not asked for; give one without,"
-    " or load it into an agent with ssh-add and leave vps.key out"
-)
-# What it says of a connection that was made; some of it on standard error whatever is asked.
-ENDED = ("client_loop: ", "Read from remote host ", "Timeout, server ")
-
 
 def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     """Run a static shell script as root; what it printed.
@@ -143,9 +68,7 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     else:
         words = AS_USER.format(script=shlex.quote(ENTERED + inner))
         given = f"{host.password or ''}\n{BEGIN}\n{stdin}"
-    # Its own words in a file, for standard error is the machine's, and anything may be said there.
-    with _files(host) as (key, known), _held("") as log:
-        command = _command(host, key, known, log, f"sh -c {shlex.quote(words)}")
+    with _entering(host, words) as (command, log):
         try:
             done = subprocess.run(
                 command,
@@ -159,30 +82,54 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
         except FileNotFoundError:
             raise OperateError("the program ssh is not here; install OpenSSH's client") from None
         except subprocess.TimeoutExpired:
-            raise LostError(
-                f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}"
-            ) from None
+            late = LostError(f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}")
+            late.begun = True
+            raise late from None
         own = Path(log).read_text(encoding="utf-8", errors="replace")
     if done.returncode == REFUSED:
-        raise _lost(host, own, _ours(done.stderr))
+        raise _lost(host, own, _ours(done.stderr), begun=BEGUN in done.stdout + done.stderr)
     if done.returncode == WRONG_PASSWORD:
         raise _sudo(host, done.stderr)
     if done.returncode == NO_SUDO:
         raise OperateError(f"{host.name} has no sudo; install it there, or enter as root")
     if BEGUN not in done.stdout:
-        raise _not_run(host, done.stdout, done.stderr)
+        raise _not_run(host, words)
     if done.returncode:
         said = _ours(done.stderr).strip()
         raise OperateError(said or f"{host.name}: ended with {done.returncode}")
     return _ours(done.stdout)
 
 
-def _not_run(host: Host, *said: str) -> OperateError:
-    """Where a key may do one thing alone, or the login is no shell; how it ends tells nothing."""
-    lines = [line.strip() for text in said for line in text.split("\n") if line.strip()]
-    words = f", but says: {lines[-1]}" if lines else ""
+@contextlib.contextmanager
+def _entering(host: Host, words: str) -> Iterator[tuple[list[str], str]]:
+    """The command that runs these words of shell there, and the file with ssh's own words.
+
+    In a file, for standard error is the machine's, and anything may be said there.
+    """
+    with _files(host) as (key, known), _held("") as log:
+        yield _command(host, key, known, log, f"sh -c {shlex.quote(words)}"), log
+
+
+def _not_run(host: Host, words: str) -> OperateError:
+    """Where a key may do one thing alone, or the login is no shell; how it ends tells nothing.
+
+    What it said may be what it was sent, secrets and all. So it is asked once more, and sent none.
+    """
+    said = ""
+    with contextlib.suppress(subprocess.TimeoutExpired), _entering(host, words) as (command, _):
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+        lines = [x.strip() for x in f"{done.stdout}\n{done.stderr}".split("\n") if x.strip()]
+        said = f", but says: {lines[-1][:200]}" if lines else ""
     return OperateError(
-        f"{host.name} lets {host.user} in and does not run what it is sent{words}; check vps.user,"
+        f"{host.name} lets {host.user} in and does not run what it is sent{said}; check vps.user,"
         " and what authorized_keys and the login shell there allow"
     )
 
@@ -209,9 +156,13 @@ def _ours(said: str) -> str:
 
 
 def patiently(host: Host, script: str, stdin: str, patience: float | None = None) -> str:
-    """The same by any way in, tried anew for ``host.patience`` seconds while there is none."""
+    """The same by any way in, tried anew for ``host.patience`` seconds while there is none.
+
+    For as long as ``patience`` says of a machine that runs: each try after a longer pause, for it
+    may count them (``ufw limit``), and one that is refused counts as well.
+    """
     deadline = time.monotonic() + (host.patience if patience is None else patience)
-    ways = host.ways()
+    ways, pause = host.ways(), PAUSE
     while True:
         lost: list[LostError] = []
         for way in ways:
@@ -219,8 +170,8 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
             try:
                 return run(way, script, stdin)
             except LostError as error:
-                # One that lasted has begun its work, which is not to be done twice unasked.
-                if time.monotonic() - began > 2 * CONNECT:
+                # What was begun is not to be done twice unasked.
+                if error.begun or (error.made and time.monotonic() - began > 2 * CONNECT):
                     raise
                 lost.append(error)
         if time.monotonic() >= deadline:
@@ -228,7 +179,8 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
             raise kind("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
         if not host.inside_first:
             del ways[1:]  # a machine that boots is not closed: the tunnel is no way to wait for it
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause *= 1 if patience is None else 2
 
 
 def _command(host: Host, key: str | None, known: str, log: str, words: str) -> list[str]:
@@ -252,10 +204,11 @@ def _command(host: Host, key: str | None, known: str, log: str, words: str) -> l
         "ServerAliveCountMax": str(count),
         "LogLevel": "ERROR",
     }
+    options["IdentityFile"] = "none" if key is None else _word(key)
     if key is not None:
-        options |= {"IdentitiesOnly": "yes", "IdentityFile": _word(key), "IdentityAgent": "none"}
-    else:
-        options |= {"IdentityFile": "none"}
+        options["IdentitiesOnly"] = "yes"  # an agent may have it, and is asked for that one alone
+    if host.key is not None:
+        options["IdentityAgent"] = "none"
     found = ["ssh", "-F", "none", "-T", "-E", log, "-p", str(host.port), "-l", host.user]
     for name, value in options.items():
         found += ["-o", f"{name}={value}"]
@@ -274,10 +227,22 @@ def _files(host: Host) -> Iterator[tuple[str | None, str]]:
     with contextlib.ExitStack() as stack:
         known = stack.enter_context(_held(f"relay {' '.join(host.host_key.split()[:2])}\n"))
         if host.key is None:
-            path = host.key_file and str(Path(host.key_file).expanduser())
-            yield path or None, known
+            yield _named(host.key_file), known
         else:
             yield stack.enter_context(_held(host.key)), known
+
+
+def _named(key_file: str | None) -> str | None:
+    """Its path on this computer; OperateError where it is none: ssh would say nothing of it."""
+    if not key_file:
+        return None
+    path = Path(key_file).expanduser()
+    if not path.is_file():
+        raise OperateError(
+            f"there is no file {key_file} on this computer; put the private key there, or set"
+            " vps.key to where it is and run pulumi up"
+        )
+    return str(path)
 
 
 @contextlib.contextmanager
@@ -308,8 +273,11 @@ def _locked(host: Host) -> bool:
     return "passphrase" in done.stderr
 
 
-def _lost(host: Host, said: str, there: str = "") -> LostError:
-    """Why ssh failed, by its own words, and what had been ``said`` there until then."""
+def _lost(host: Host, said: str, there: str = "", begun: bool = True) -> LostError:
+    """Why ssh failed, by its own words, and what had been ``said`` there until then.
+
+    Until the script has ``begun`` that may be what was sent, and is not shown.
+    """
     own, theirs = (
         [line.strip() for line in text.split("\n") if line.strip()] for text in (said, there)
     )
@@ -318,12 +286,23 @@ def _lost(host: Host, said: str, there: str = "") -> LostError:
         own.append(theirs.pop())
     if not any(line.startswith(closed) for line in own):
         for kind, signs, cause in CAUSES:
-            if any(sign in line for sign in signs for line in own):
-                if signs == REFUSES and host.key is None and host.key_file is None:
-                    cause = NO_AGENT
-                elif signs == REFUSES and _locked(host):
-                    cause = LOCKED
-                return kind(f"{host.name} {cause}")
+            found = [line for line in own if any(sign in line for sign in signs)]
+            if found:
+                return kind(
+                    f"{host.name} {_refused(host, found[-1]) if signs == REFUSES else cause}"
+                )
     last = own[-1] if own else "it ended without a word"
-    before = f" (there was said last: {theirs[-1]})" if theirs else ""
-    return AwayError(f"the connection to {host.name} was lost: {last}{before}; {AGAIN}")
+    before = f" (there was said last: {theirs[-1]})" if theirs and begun else ""
+    lost = AwayError(f"the connection to {host.name} was lost: {last}{before}; {AGAIN}")
+    lost.made, lost.begun = True, begun
+    return lost
+
+
+def _refused(host: Host, said: str) -> str:
+    """Why no key was taken: sshd names what it would take in brackets."""
+    taken = re.search(r"\(([^)]*)\)", said)
+    if taken and "publickey" not in taken[1]:
+        return NO_KEY_ALONE
+    if host.key is None and host.key_file is None:
+        return NO_AGENT
+    return LOCKED if _locked(host) else REFUSED_KEY

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import doctor, remote, ssh
+from .causes import AwayError, LostError
 from .errors import OperateError
 from .held import held
 from .request import Host, Request
@@ -49,7 +50,7 @@ def bring(request: Request, say: Say) -> None:
     way = by_tunnel or replace(host, inside=None)
     try:
         said = ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
-    except ssh.LostError as lost:
+    except LostError as lost:
         raise OperateError(
             f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
             f" the machine takes it back by itself within a minute: {lost}"
@@ -80,7 +81,7 @@ def look(request: Request, say: Say) -> dict[str, Any]:
     try:
         said = ssh.patiently(request.host, remote.look(request.interface), request.bundle)
     except OperateError as error:
-        away = isinstance(error, ssh.AwayError)
+        away = isinstance(error, AwayError)
         return {"reached": False, "why": str(error), "away": away}
     found: dict[str, Any] = {"reached": True, "is": "new", "owner": "", "summary": [], "drift": ""}
     found |= {"changed": [], "faults": [], "notes": [], "pairs": {}, "ways": {}}
@@ -107,7 +108,7 @@ def undo(request: Request, say: Say) -> None:
         return
     try:
         said = ssh.patiently(host, remote.undo(request.interface), request.bundle)
-    except ssh.LostError as lost:
+    except LostError as lost:
         inside = f"; {INSIDE}" if host.inside_first else ""
         raise OperateError(
             f"{lost}{inside}; if it is gone for good, {FORGET}={host.address} before the command"

@@ -203,6 +203,25 @@ def test_a_banner_of_any_bytes_does_not_keep_a_host_key_from_being_shown(
     assert adopt.fingerprint(HOST_KEY) in str(found.value)
 
 
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_name_that_has_two_addresses_is_asked_at_both(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """ssh-keyscan takes the first, and where that is silent goes to no other."""
+    stand_in = tmp_path / "ssh-keyscan"
+    stand_in.write_text(f"#!/bin/sh\n[ \"$1\" != {family} ] || echo 'relay {HOST_KEY}'\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ConfigError, match=r"relay\.example shows ssh-ed25519"):
+        program({"homes": HOMES, "vps": {"kind": "adopt", "host": "relay.example"}})
+
+
+def test_a_name_that_is_none_is_told(program: Program) -> None:
+    """As one of ~/.ssh/config alone; by the real ssh-keyscan."""
+    with pytest.raises(ConfigError, match=r"missing, and no\.invalid is no name that can be"):
+        program({"homes": HOMES, "vps": {"kind": "adopt", "host": "no.invalid"}})
+
+
 def test_the_file_to_compare_with_is_of_the_kind_that_was_shown(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,3 +453,31 @@ def test_a_fingerprint_is_ssh_keygens(tmp_path: Path) -> None:
         ["ssh-keygen", "-lf", str(file)], capture_output=True, text=True, check=True
     ).stdout
     assert adopt.fingerprint(HOST_KEY) == said.split()[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ssh-ed25519 AAAA op@h\n", "is the public half"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\r\nb3Bl\r\n", "has Windows line ends"),
+        ("# mine\n-----BEGIN OPENSSH PRIVATE KEY-----\n", "is no private key in OpenSSH's"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\n", "KEY.ppk -O private-openssh"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", ""),
+    ],
+)
+def test_a_file_that_ssh_would_not_use_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    """And what it is: ssh says of most that they are under a passphrase, or open to others."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / "id").write_bytes(text.encode())
+    faults = Collector()
+    found = adopt.read(VPS | {"key": "~/id"}, "vps", faults)
+    assert found.key == "~/id", "each operator has another home"
+    assert told in str(ConfigError(faults.faults) if faults else "")
+    if told == "is the public half":
+        monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")  # it holds the other one
+        faults = Collector()
+        adopt.read(VPS | {"key": "~/id"}, "vps", faults)
+    assert bool(faults) is (bool(told) and told != "is the public half")

@@ -172,6 +172,56 @@ def test_a_login_that_does_not_run_it_is_no_success(
         ssh.run(Host("h", "root", KEY), "true", "")
 
 
+def test_what_was_sent_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a menu that says what it was told, and of one that hangs up then."""
+    host = Host("h", "op", KEY, password="hunter2 x")  # noqa: S106 - of a stand-in
+    for code in (0, 255):
+        menu = f'read -r choice; echo "no such choice: $choice" | tee /dev/stderr; exit {code}'
+        stand_ins(tmp_path, monkeypatch, menu)
+        with pytest.raises(OperateError) as found:
+            ssh.run(host, "true", "the plan")
+        assert "hunter2" not in str(found.value)
+        assert ("says: no such choice:" in str(found.value)) == (code == 0)
+
+
+def test_a_key_that_is_not_on_this_computer_is_told(tmp_path: Path) -> None:
+    """ssh says nothing of it, and then that the machine refuses the key."""
+    host = Host("127.0.0.1", "root", KEY, key_file=str(tmp_path / "gone"))
+    with pytest.raises(OperateError, match=r"there is no file \S+gone on this computer; put the"):
+        ssh.run(host, "true", "")
+
+
+def test_an_agent_is_asked_for_the_named_key_alone(tmp_path: Path) -> None:
+    """It may hold the one of a file under a passphrase; of a text it is not asked."""
+    (tmp_path / "id").write_text("")
+    file, text, none = (
+        ssh._command(Host("h", "op", KEY, **given), key, "known", "log", "true")
+        for given, key in (
+            ({"key_file": str(tmp_path / "id")}, str(tmp_path / "id")),
+            ({"key": "text"}, "/proc/1/fd/3"),
+            ({}, None),
+        )
+    )
+    assert "IdentitiesOnly=yes" in file
+    assert "IdentityAgent=none" not in file
+    assert {"IdentitiesOnly=yes", "IdentityAgent=none"} <= {*text}
+    assert not {"IdentitiesOnly=yes", "IdentityAgent=none"} & {*none}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("op@h: Permission denied (publickey).", "that its sshd lets that user in"),
+        ("op@h: Permission denied (publickey,password).", "that its sshd lets that user in"),
+        ("op@h: Permission denied (password).", "takes no key, or asks for more"),
+        ('Load key "/k": Permission denied\nop@h: Permission denied (publickey).', "may not read"),
+    ],
+)
+def test_why_a_key_is_refused_is_told(tmp_path: Path, said: str, told: str) -> None:
+    (tmp_path / "id").write_text("")
+    assert told in str(ssh._lost(Host("h", "op", KEY, key_file=str(tmp_path / "id")), said))
+
+
 @pytest.mark.parametrize(
     ("says", "told"),
     [

@@ -44,3 +44,59 @@ def test_each_way_in_its_turn(
         ssh.patiently(of, "", "", patience=1)
     assert str(lost.value) == said
     assert seen == tried
+
+
+@pytest.mark.parametrize(
+    ("begun", "made", "lasts", "tries"),
+    [
+        (False, False, 21, 2),  # as of a name with two addresses that are silent, 10 s each
+        (False, True, 1, 2),  # as of a machine that boots, and hangs up
+        (False, True, 21, 1),
+        (True, True, 1, 1),
+    ],
+)
+def test_what_was_begun_is_not_done_twice(
+    monkeypatch: pytest.MonkeyPatch, begun: bool, made: bool, lasts: float, tries: int
+) -> None:
+    now, seen = 0.0, 0
+
+    def run(*_: object) -> str:
+        nonlocal now, seen
+        now, seen = now + lasts, seen + 1
+        lost = ssh.LostError("lost")
+        lost.begun, lost.made = begun, made
+        raise lost
+
+    monkeypatch.setattr(ssh, "run", run)
+    monkeypatch.setattr(ssh.time, "sleep", lambda _: None)
+    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
+    with pytest.raises(ssh.LostError):
+        ssh.patiently(host(None), "", "", patience=lasts * 1.5)
+    assert seen == tries
+
+
+def test_a_machine_that_counts_tries_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ufw limit`` refuses the sixth within 30 s, and counts what it refuses; one that boots is
+    asked each second.
+    """
+    now, at = 0.0, list[float]()
+
+    def run(*_: object) -> str:
+        at.append(now)
+        if sum(now - 30 < one for one in at) >= 6:
+            raise ssh.LostError("refused")
+        return "in"
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(ssh, "run", run)
+    monkeypatch.setattr(ssh.time, "sleep", sleep)
+    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
+    at += [0.0] * 5  # a preview's and an update's
+    assert ssh.patiently(host(None), "", "", patience=45) == "in"
+    at[:] = [now] * 5
+    with pytest.raises(ssh.LostError):  # the off-case
+        ssh.patiently(Host(GIVEN, "root", "ssh-ed25519 AAAA", patience=45), "", "")
+    assert len(at) > 40
