@@ -86,9 +86,8 @@ bench-deps: test-deps engine image
 bench: bench-deps ## measure the relay against frp, rathole, chisel and ssh -R; tables and plots in .dev/bench
 	@$(AS_ROOT) $(PY) -m bench $(DEV)/bench
 
-bench-full: bench-deps ## the same with ten rounds and bad lines, over three hours; into docs/benchmark.md
-	@$(AS_ROOT) $(PY) -m bench.compare --vm --cpu max --rounds 10 --limit 3000 \
-		--json docs/bench/kernel-max.json
+bench-full: bench-deps ## the same with ten rounds and bad lines, over four hours; into docs/benchmark.md
+	@$(AS_ROOT) $(PY) -m bench.compare --vm --cpu max --rounds 10 --json docs/bench/kernel-max.json
 	@$(AS_ROOT) $(PY) -m bench.shares --vm --json docs/bench/kernel-shares.json
 	@$(AS_ROOT) $(PY) -m bench.shares --vm --load opens --json docs/bench/kernel-opens.json
 	@$(AS_ROOT) $(PY) -m bench --full --page docs/benchmark.md docs/bench
@@ -102,7 +101,7 @@ bench-data: bench-deps ## measure packets through the relay against the bare tun
 
 bench-scale: bench-deps ## measure many forwards and peers: packets, connections, the engine's commands
 	@$(AS_ROOT) $(PY) -m bench.scale --json docs/bench/scale.json
-	@$(AS_ROOT) $(PY) -m bench.scale --vm --limit 2400 --json docs/bench/scale-vm.json
+	@$(AS_ROOT) $(PY) -m bench.scale --vm --json docs/bench/scale-vm.json
 	@$(AS_ROOT) $(PY) -m bench.growth --json docs/bench/growth.json
 	@$(PY) -m bench.scale_page
 

@@ -34,7 +34,7 @@ from .compare import (
 from .progress import say
 from .report import filled, read, text
 
-SHORT_LIMIT, FULL_LIMIT = 1200, 3600  # seconds for the rounds of one machine
+SHORT_LIMIT, FULL_LIMIT = 1200, 4800  # seconds for the rounds of one machine
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,15 +153,18 @@ def serve(arm: Arm) -> None:
 WINDS_UP = ("busy", "unable to connect", "control socket")  # of iperf3, as a proxy hands it on
 
 
-def iperf(arm: Arm, *words: str, timeout: float = 60) -> dict[str, Any]:
+def iperf(
+    arm: Arm, *words: str, timeout: float = 60, begins: Callable[[], object] = bool
+) -> dict[str, Any]:
     """One run of iperf3 from the client; the end of its report.
 
-    It is run again only while the server winds up the run before.
+    It is run again only while the server winds up the run before; ``begins`` is called before each.
     """
     command = ["iperf3", "--json", "--client", arm.to, "--port", str(LOAD), *words]
     found: dict[str, Any] = {}
 
     def run() -> bool:
+        begins()
         said = json.loads(arm.net["client"].run(command, check=False, timeout=timeout) or "{}")
         found.clear()
         found.update(said)

@@ -36,6 +36,7 @@ LOSSLESS = 0.001  # the largest share of datagrams whose loss counts as none
 PATIENCE = 0.3  # seconds after which a datagram that has not come back is lost
 ANSWER = 20  # seconds to wait for the answers of bytes that were sent at their pace
 SLOTS = 16  # connections that are opened at the same time, of those that are held
+GIVEN_UP = 5  # connections one after the other that do not answer: nor will the rest
 TRICKLE, LAST = 0.1, 240  # seconds between two bytes, and to wait for the last answer
 
 
@@ -199,11 +200,15 @@ def hold(host: str, port: int, count: int, seconds: float) -> dict[str, Any]:
     opened = time.monotonic() - start
     print("open", flush=True)
     time.sleep(seconds)  # idle, which is what is measured
-    answered = 0
+    answered = silent = 0
     for sock in held:
+        if silent == GIVEN_UP:
+            break
+        silent += 1
         with contextlib.suppress(OSError):
             sock.sendall(b"?")
-            answered += bool(sock.recv(1))
+            if sock.recv(1):
+                answered, silent = answered + 1, 0
     sys.stdin.readline()
     return {"opened": len(held), "answered": answered, "seconds": round(opened, 2)}
 

@@ -38,6 +38,7 @@ from .ciphers import speeds
 from .cli import Keep
 from .contender import Contender, serve
 from .dataplane import machine
+from .judged import PROXIES
 from .line import Line, become, can_delay
 from .measures import EACH, ON_A_LINE, Effort, Values, added, once, restarted, still
 from .origins import begun, compilers, ended
@@ -45,6 +46,7 @@ from .progress import say
 from .ratio import SEED
 
 LINES = [Line(delay, loss) for delay in (20, 80) for loss in (0.1, 1.0)]
+EACH_ROUND = 480  # seconds, more than any takes here
 SHORT, FULL, LINED = 5, 10, 5  # rounds: the short form, the full one, and that on bad lines
 QUICK: dict[str, Any] = {"seconds": 0.5, "settle": 0.3, "loaded": 0.6, "opens": 0.5}
 EFFORTS = {  # on a real machine and an emulated one, and the same in short
@@ -172,7 +174,8 @@ def one_round(arms: Sequence[Contender], draw: Random, effort: Effort, faults: F
 
 def on_a_line(arm: Contender, line: Line, effort: Effort, faults: Faults) -> Values:
     """One arm's values there; what fails costs no other."""
-    faults.without(arm, f"still, {line}", partial(still, arm))
+    if not faults.without(arm, f"still, {line}", partial(still, arm)):
+        return {}
     found = {
         key: faults.without(arm, f"{key}, {line}", partial(of, arm, effort))
         for key, of in ON_A_LINE.items()
@@ -215,6 +218,8 @@ def measure(of: peers.Peers, plan: Plan, keep: Keep = lambda _: None) -> Result:
         made = {"machine": machine(), **made_with(of), "vm": False, "effort": vars(plan.effort)}
         made |= {"ciphers": speeds()}
 
+        singly: Result = {}
+
         def so_far() -> Result:
             return {
                 **made,
@@ -227,7 +232,7 @@ def measure(of: peers.Peers, plan: Plan, keep: Keep = lambda _: None) -> Result:
                 "cut short": True,
                 "rounds": rounded(found),
                 "lines": rounded(delayed),
-                "once": {},
+                "once": singly,
             }
 
         until = time.monotonic() + plan.limit
@@ -243,8 +248,10 @@ def measure(of: peers.Peers, plan: Plan, keep: Keep = lambda _: None) -> Result:
                 keep(so_far())
             for arm in arms:
                 become(arm.net, Line())
-        singly = each_once(arms, plan, faults) if plan.rounds else {}
-        return so_far() | {"cut short": cut_short(plan, found, delayed), "once": singly}
+        for name, seen in each_once(arms, plan, faults) if plan.rounds else ():
+            singly[name] = singly.get(name, {}) | seen
+            keep(so_far())
+        return so_far() | {"cut short": cut_short(plan, found, delayed)}
 
 
 @contextlib.contextmanager
@@ -276,21 +283,27 @@ def made_with(of: peers.Peers) -> Result:
     }
 
 
-def each_once(arms: Sequence[Contender], plan: Plan, faults: Faults) -> Result:
-    """What is measured once, one arm after the other; but all are restarted at the same time.
+def each_once(
+    arms: Sequence[Contender], plan: Plan, faults: Faults
+) -> Iterator[tuple[str, Result]]:
+    """What is measured once, by the arm's name, one arm after the other.
 
-    A tunnel that is restarted is dialled anew within three minutes, of which nearly all is waiting.
+    But all tunnels are restarted at the same time: one is dialled anew within three minutes, of
+    which nearly all is waiting. A proxy's restart takes seconds, and no other may work meanwhile.
     """
-    found: Result = {}
     for arm in arms:
-        known = faults.without(arm, "once", partial(once, arm, plan.effort)) or {}
-        found[arm.name] = known | (in_time(added, faults, arm) or {})
-    if not plan.short:
-        with ThreadPoolExecutor(len(arms)) as pool:
-            done = list(pool.map(partial(in_time, restarted, faults), arms))
-        for arm, seen in zip(arms, done, strict=True):
-            found[arm.name] |= seen or {}
-    return found
+        yield arm.name, faults.without(arm, "once", partial(once, arm, plan.effort)) or {}
+        yield arm.name, in_time(added, faults, arm) or {}
+    if plan.short:
+        return
+    for arm in arms:
+        if arm.name in PROXIES:
+            yield arm.name, in_time(restarted, faults, arm) or {}
+    waiting = [arm for arm in arms if arm.name not in PROXIES]
+    with ThreadPoolExecutor(len(waiting)) as pool:
+        seen = list(pool.map(partial(in_time, restarted, faults), waiting))
+    for arm, found in zip(waiting, seen, strict=True):
+        yield arm.name, found or {}
 
 
 def in_time(change: Callable[[Contender], Any], faults: Faults, arm: Contender) -> Any:
@@ -336,7 +349,9 @@ def main() -> None:
     """Measure, and write or print."""
     parser = cli.parser("bench.compare", __doc__)
     parser.add_argument("--rounds", type=int, default=SHORT)
-    parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
+    parser.add_argument(
+        "--limit", type=float, help=f"seconds for all rounds; {EACH_ROUND} for each"
+    )
     parser.add_argument("--lines", type=int, default=0, help="rounds on lines with delay and loss")
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--cpu", default=CPU, help="of the VM, as QEMU names it; '' as in the lab")
@@ -351,9 +366,10 @@ def main() -> None:
     arms = tuple(name for name in options.arms.split(",") if name)
     if unknown := sorted({*arms} - {*ways({}, of)}):
         parser.error(f"no such arm: {', '.join(unknown)}; there are {', '.join(ways({}, of))}")
+    rounds = max(options.rounds, options.lines * len(LINES))
     plan = Plan(
         options.rounds,
-        options.limit,
+        EACH_ROUND * rounds if options.limit is None else options.limit,
         options.lines,
         options.short,
         options.machine,

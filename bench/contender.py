@@ -19,10 +19,11 @@ import json
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.plan import STATIC, relay_plan
+from components.plan import STATIC, Part, relay_plan
 from components.wireguard import interface, peer, relay_peers
 from tests.netns.conftest import RELAY, Lab, make
 from tests.unit import samples
@@ -115,13 +116,18 @@ def tunnel(name: str, lab: Lab, env: dict[str, str], **other: Any) -> Contender:
     return Contender(name=name, lab=lab, **(given | other))
 
 
-def more_rules(lab: Lab, **home: Any) -> None:
-    """Bring one forward more to the relay's rules, by the script that the carrier runs."""
-    relay = lab.net["relay"]
+def one_more(lab: Lab, **home: Any) -> Part:
+    """The relay's rules with one forward more."""
     homes = [{"name": "home", "forwards": [*FORWARDS, ONE_MORE], **home}]
     plan = relay_plan(samples.settings(homes=homes).drawn(lab.keys.prefix), lab.keys)
     (part,) = (part for part in plan.parts if part.name == "rules")
-    for file in part.files:
+    return part
+
+
+def bring(lab: Lab, rules: Part) -> None:
+    """By the script that the carrier runs."""
+    relay = lab.net["relay"]
+    for file in rules.files:
         relay.write(file.path, file.content)
     relay.run(["sh", "-c", (STATIC / "restore").read_text(), "restore", "rules", "wg0"])
 
@@ -139,7 +145,7 @@ def relay(env: dict[str, str], **home: Any) -> Iterator[Contender]:
             lab,
             env,
             adds="the rules are swapped in one transaction",
-            add_port=lambda: more_rules(lab, **home),
+            add_port=partial(bring, lab, one_more(lab, **home)),
         )
 
 

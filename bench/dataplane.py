@@ -27,7 +27,7 @@ from tests.waiting import eventually
 from . import cli, emulated
 from .arms import LOAD, PING, Arm, bare_arm, iperf, relay_arm, serve
 from .keepalive import DAY, Counter
-from .origins import CONGESTION, begun, ended, processor
+from .origins import CONGESTION, begun, ended, processor, tools
 from .ratio import ratio
 
 TRIPS = 300
@@ -107,6 +107,7 @@ def machine() -> dict[str, Any]:
         "congestion": CONGESTION.read_text().strip(),
         "iperf3": said.stdout.split()[1],
         "python": platform.python_version(),
+        "tools": tools("nft", "iptables", "wireguard-tools"),
     }
 
 

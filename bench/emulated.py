@@ -47,26 +47,31 @@ def run(
     words; ``options`` of the VM are as ``lab start`` has them, where they differ from the lab's;
     ``packages`` are Debian's, which it needs beside the image's.
     """
-    made, before = commit(), load()
+    made, before, result = commit(), load(), None
     asked = [part for name, value in (options or {}).items() for part in (f"--{name}", value)]
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        booted(Path(folder), *asked) as vm,
-    ):
-        say("the VM is up")
-        if packages:
-            apt = "apt-get -qq -y --no-install-recommends install"
-            vm.run(f"sh -c 'apt-get -qq update && {apt} {packages} >/dev/null'", timeout=900)
-        if of is not None:
-            words += f" --peers {THERE}"
-            if of.programs:
-                hand_over(vm, of)
-        command = f"python3 -m {words} --json /srv/result >/srv/said 2>&1"
-        try:
-            vm.run(f"sh -c '{command} || {{ cat /srv/said; exit 1; }}'", int(most))
-        except FAILURES as error:
-            say(f"it did not end well, what it has kept is taken: {error}")
-        result = vm.json("cat /srv/result")
+    try:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            booted(Path(folder), *asked) as vm,
+        ):
+            say("the VM is up")
+            if packages:
+                apt = "apt-get -qq -y --no-install-recommends install"
+                vm.run(f"sh -c 'apt-get -qq update && {apt} {packages} >/dev/null'", timeout=900)
+            if of is not None:
+                words += f" --peers {THERE}"
+                if of.programs:
+                    hand_over(vm, of)
+            command = f"python3 -m {words} --json /srv/result >/srv/said 2>&1"
+            try:
+                vm.run(f"sh -c '{command} || {{ cat /srv/said; exit 1; }}'", int(most))
+            except FAILURES as error:
+                say(f"it did not end well, what it has kept is taken: {error}")
+            result = vm.json("cat /srv/result")
+    except FAILURES as error:
+        if result is None:
+            raise
+        say(f"the VM did not end well: {error}")
     return {
         **result,
         "vm": True,

@@ -112,13 +112,19 @@ def targets(result: Result) -> list[str]:
     rows = [row for key, target in TARGETS if (row := judged(result, key, target))]
     names = (result["once"].get("relay") or {}).get("processes")
     if names is not None:
-        held = ", ".join(names) or "none"
-        told = [held, *[""] * (len(PROXIES) - 1)]
+        ours = ", ".join(names) or "none"
+        told = [f"{ours} to {held(result, proxy)}" for proxy in PROXIES]
         rows.append(["processes on the relay", *told, "none", "missed" if names else "met"])
     heads = ["relay to", *(title(result, proxy) for proxy in PROXIES)]
     if result["wireguard"] == "kernel":
         return markdown([*heads, "target", "against every proxy (who decides)"], rows)
     return markdown(heads, [row[: len(heads)] for row in rows])
+
+
+def held(result: Result, arm: str) -> str:
+    """An arm's processes on the relay."""
+    names = (result["once"].get(arm) or {}).get("processes")
+    return "not measured" if names is None else ", ".join(names) or "none"
 
 
 def scopes(result: Result) -> Iterator[tuple[str, Sequence[Result], Sequence[str]]]:
@@ -160,9 +166,9 @@ def by_interval(result: Result) -> tuple[int, list[list[str]]]:
 def singles(seen: Result) -> dict[str, tuple[float, str]]:
     """What was measured once and is better when less, with its unit."""
     found: dict[str, tuple[float, str]] = {}
-    if held := seen.get("held"):
-        found["1,000 idle connections, until all are open"] = (held["seconds"], "s")
-        found["memory with 1,000 idle connections"] = (held["memory"][1], "MiB")
+    if idle := seen.get("held"):
+        found["1,000 idle connections, until all are open"] = (idle["seconds"], "s")
+        found["memory with 1,000 idle connections"] = (idle["memory"][1], "MiB")
     for change, name in (("added", "a port is added"), ("restarted", "restarted")):
         if change in seen:
             found[f"{name}: until new connections are answered"] = (seen[change]["back"], "s")

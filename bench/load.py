@@ -1,7 +1,7 @@
 """All that is asked of one forwarded port: much at once, one byte there and back, new connections.
 
 load.py serve HOST PORT                          ends with its parent's signal
-load.py call HOST PORT SECONDS TRIPS DIALS       prints JSON
+load.py call HOST PORT SECONDS                   each for so long; prints JSON
 """
 
 from __future__ import annotations
@@ -63,26 +63,27 @@ def much(host: str, port: int, seconds: float) -> float:
         return float(count * 8 / 1e6 / (time.perf_counter() - start))
 
 
-def trips(host: str, port: int, count: int) -> float:
+def trips(host: str, port: int, seconds: float) -> float:
     """The median round trip of one byte on an idle connection, in microseconds."""
     found = []
     with dialled(host, port, LITTLE) as connection:
-        for _ in range(WARM_UP + count):
-            start = time.perf_counter()
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end or len(found) < 2 * WARM_UP:
             connection.sendall(b"?")
             connection.recv(1)
             found.append(time.perf_counter() - start)
     return statistics.median(found[WARM_UP:]) * 1e6
 
 
-def dials(host: str, port: int, count: int) -> float:
+def dials(host: str, port: int, seconds: float) -> float:
     """New connections a second, one after the other, each with one byte there and back."""
-    start = time.perf_counter()
-    for _ in range(count):
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
         with dialled(host, port, LITTLE) as connection:
             connection.sendall(b"?")
             connection.recv(1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+        count += 1
     return count / (time.perf_counter() - start)
 
 
@@ -90,13 +91,13 @@ if __name__ == "__main__":
     verb, to, number, *rest = sys.argv[1:]
     if verb == "serve":
         serve(to, int(number))
-    lasts, there, new = rest
+    lasts = float(rest[0])
     print(
         json.dumps(
             {
-                "throughput": much(to, int(number), float(lasts)),
-                "round trip": trips(to, int(number), int(there)),
-                "new connections": dials(to, int(number), int(new)),
+                "throughput": much(to, int(number), lasts),
+                "round trip": trips(to, int(number), lasts),
+                "new connections": dials(to, int(number), lasts),
             }
         )
     )

@@ -43,11 +43,11 @@ from .caller import LOSSLESS
 from .contender import MORE, Contender
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 IDLE = (3, 4)  # idle and waiting for a disk, among the numbers of /proc/stat's first line
 MUCH = 10**5  # bytes: more than a load's control connection ever brings
 EVERY = 5  # ms between two round trips under load
 SOON = 0.5  # seconds in which a keepalive or two may cross
+CARRIED = 0.9  # of a load that is the same for all: with less it is not
 QUIET = 0.1  # of all CPUs, at rest: above it a difference to rest says nothing
 Values = dict[str, float]
 
@@ -138,6 +138,8 @@ def load(arm: Contender, most: str = "0") -> Iterator[Callable[[], int]]:
     """
     client = arm.net["client"]
     words = ["--port", str(LOAD), "--reverse", "--time", "60", "--bitrate", most]
+    if most != "0":
+        words += ["--length", "8K"]  # or it comes in bursts of 128 KiB, with silence between
     started = [client.start(["iperf3", "--client", arm.to, *words])]
     sockets = f"ss -Htni state established dport = :{LOAD}"
 
@@ -179,8 +181,10 @@ def loaded(arm: Contender, effort: Effort) -> Values:
 
 def steady(arm: Contender, effort: Effort) -> Values:
     """Under a load that each arm can carry."""
-    found, _ = under(arm, effort, f"{effort.steady}M")
-    return {"steady": found["median"], "steady99": found["p99"]}
+    found, rate = under(arm, effort, f"{effort.steady}M")
+    if rate < CARRIED * effort.steady:
+        raise AssertionError(f"it carries {rate:.0f} of {effort.steady} Mbit/s")
+    return {"steady": found["median"], "steady99": found["p99"], "steadily": rate}
 
 
 def under(arm: Contender, effort: Effort, most: str = "0") -> tuple[Values, float]:
@@ -221,12 +225,13 @@ def process_busy(pids: list[int]) -> float:
 
 
 def memory(arm: Contender) -> float:
-    """MiB that the processes on the relay hold."""
-    pages = 0
+    """MiB that the processes on the relay hold; of what several share, each has its part (Pss)."""
+    kib = 0
     for pid in arm.daemons("relay"):
         with contextlib.suppress(OSError):
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * PAGE / 2**20
+            said = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            kib += sum(int(line.split()[1]) for line in said if line.startswith("Pss:"))
+    return kib / 1024
 
 
 def cpu(arm: Contender, effort: Effort) -> Values:
@@ -237,11 +242,15 @@ def cpu(arm: Contender, effort: Effort) -> Values:
     rest = (machine_busy() - before) / (time.monotonic() - start)
 
     def spent(size: int) -> Values:
-        start, before = time.monotonic(), machine_busy()
-        own = {host: process_busy(pids[host]) for host in pids}
-        end = iperf(arm, "--reverse", "--bytes", str(size), timeout=120)
-        found = {host: process_busy(pids[host]) - own[host] for host in pids}
-        machine = machine_busy() - before - rest * (time.monotonic() - start)
+        at: Values = {}
+
+        def begins() -> None:
+            at.update({host: process_busy(pids[host]) for host in pids})
+            at.update(start=time.monotonic(), machine=machine_busy())
+
+        end = iperf(arm, "--reverse", "--bytes", str(size), timeout=120, begins=begins)
+        found = {host: process_busy(pids[host]) - at[host] for host in pids}
+        machine = machine_busy() - at["machine"] - rest * (time.monotonic() - at["start"])
         return {**found, "machine": machine, "bytes": float(end["sum_received"]["bytes"])}
 
     least, most = spent(MUCH), spent(effort.bytes)
@@ -278,9 +287,9 @@ ON_A_LINE: dict[str, Callable[[Contender, Effort], float]] = {
 }
 
 
-def still(arm: Contender) -> None:
-    """Until next to nothing crosses the relay: a load that has ended may still be on its way."""
-    eventually(lambda: crossing(arm) < MUCH / 10, f"{arm.name} is still", within=60)
+def still(arm: Contender) -> bool:
+    """Once next to nothing crosses the relay: a load that has ended may still be on its way."""
+    return eventually(lambda: crossing(arm) < MUCH / 10, f"{arm.name} is still", within=60)
 
 
 def crossing(arm: Contender) -> int:
@@ -362,7 +371,7 @@ def once(arm: Contender, effort: Effort) -> dict[str, Any]:
 def added(arm: Contender) -> dict[str, Any]:
     """An open connection while a port is added."""
     if arm.add_port is None:
-        return {}
+        return {"adds": arm.adds}
     return {"adds": arm.adds, "added": through(arm, arm.add_port, MORE, within=60)}
 
 

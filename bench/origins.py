@@ -74,6 +74,28 @@ def processor() -> dict[str, Any]:
     }
 
 
+TOOLS = {
+    "nft": "nft",
+    "iptables": "iptables",
+    "wireguard-tools": "wg",
+    "QEMU": "qemu-system-x86_64",
+}
+VERSION = re.compile(r"v?(\d+\.[\d.]+\d)")
+
+
+def tools(*names: str) -> dict[str, str]:
+    """Of each of ``TOOLS``, what it says its version is; empty where it is not here."""
+    found = {}
+    for name in names:
+        try:
+            done = subprocess.run([TOOLS[name], "--version"], capture_output=True, text=True)
+            said = VERSION.search(done.stdout)
+        except OSError:
+            said = None
+        found[name] = said[1] if said else ""
+    return found
+
+
 def load() -> float:
     """How many are at work here, over a minute."""
     return os.getloadavg()[0]
@@ -96,4 +118,4 @@ def loads(before: float) -> dict[str, float]:
 
 def host(before: float) -> dict[str, Any]:
     """Of a VM's result: what the VM ran on, and what else ran there."""
-    return {**processor(), "load": loads(before)}
+    return {**processor(), "tools": tools("QEMU"), "load": loads(before)}

@@ -36,6 +36,7 @@ GROUPS = (
 )
 SHARES = ("shares", "opens")  # results of their own: of a stream, and of connections
 OF_PROCESSES = ("relay", "home", "memory")
+WITHOUT_UDP = ("ssh",)
 TUNNELS = ("bare", "relay", "masquerade", "article")
 
 
@@ -43,7 +44,7 @@ def cell(rounds: Sequence[Result], arm: str, key: str) -> str:
     """The median and its spread."""
     found = values(rounds, arm, key)
     if not found:
-        return "none" if key == "datagrams" else "not measured"
+        return "none" if key == "datagrams" and arm in WITHOUT_UDP else "not measured"
     digits = MEASURES[key].digits
     middle, low, high = (
         number(v, digits) for v in (statistics.median(found), min(found), max(found))
@@ -124,6 +125,8 @@ def spread(found: Sequence[float], digits: int = 1) -> str:
 def made(result: Result) -> str:
     """What it was made with, as far as the result says."""
     found = [f"TCP {result['machine'].get('congestion', '')}".strip()]
+    tools = {**result["machine"].get("tools", {}), **result.get("host", {}).get("tools", {})}
+    found += [f"{name} {version}" for name, version in tools.items() if version]
     found += [result.get("versions", {}).get("ssh", "")]
     found += [f"{name} ({who})" for name, who in result.get("built", {}).items()]
     if result.get("commit"):
@@ -150,6 +153,8 @@ def changed(result: Result, arm: str, change: str, how: str) -> str:
     seen = result["once"].get(arm) or {}
     if change in seen:
         return f"{kept(seen[change])}; {seen[how]}"
+    if how in seen:
+        return str(seen[how])
     return "failed" if change in result["faults"].get(arm, {}) else "not measured"
 
 

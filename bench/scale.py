@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 import random
+import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,13 @@ from tests.netns.conftest import RELAY, Lab, wireguard_env
 from tests.netns.topology import internet
 from tests.unit import samples
 
-from . import cli, emulated
+from . import cli, emulated, peers
+from .cli import Keep
+from .compare import made_with
 from .dataplane import machine
 from .origins import begun, ended
 from .ratio import SEED, Ratio, ratio
-from .sizes import ALL, LARGEST, NAMED, PORT, SMALLEST, Size, read
+from .sizes import ALL, FORWARDS, LARGEST, NAMED, PORT, SMALLEST, Size, read
 
 AGAIN = "again"  # the smallest size a second time
 # More is better, and the target for the ratio to the smallest size.
@@ -39,7 +43,7 @@ TARGETS = {
     "new connections": (True, 0.9),
 }
 UNITS = {"throughput": "Mbit/s", "round trip": "µs", "new connections": "1/s"}
-SECONDS, TRIPS, DIALS = 1, 300, 300
+ROUNDS, SECONDS = 30, 1  # and seconds of each load
 LOAD = Path(__file__).with_name("load.py")
 
 
@@ -79,13 +83,18 @@ class Swapped:
 
     def measure(self) -> dict[str, float]:
         """All of ``load.py``, by the one port that is answered."""
-        words = [RELAY, str(PORT), str(SECONDS), str(TRIPS), str(DIALS)]
+        words = [RELAY, str(PORT), str(SECONDS)]
         said = self.lab.net["client"].run(["python3", str(LOAD), "call", *words], timeout=120)
         return {name: float(value) for name, value in json.loads(said).items()}
 
 
-def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
-    """Each size in each round, ``rounds`` times, or as often as fits in ``limit`` seconds."""
+def measure(
+    sizes: Sequence[Size], rounds: int, limit: float, keep: Keep = lambda _: None
+) -> dict[str, Any]:
+    """Each size in each round, ``rounds`` times, or as often as fits in ``limit`` seconds.
+
+    ``keep`` is given what there is after each round, for a run that does not end well.
+    """
     env = wireguard_env()
     with internet(env) as net:
         keys = samples.keys(samples.settings(**LARGEST.config()))
@@ -100,6 +109,17 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
         draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
         found: list[dict[str, dict[str, float]]] = []
         began, made = time.monotonic(), begun()
+
+        def so_far() -> dict[str, Any]:
+            return {
+                "machine": machine(),
+                **made_with(peers.Peers()),
+                **ended(made),
+                "seconds": round(time.monotonic() - began, 1),
+                "cut short": len(found) < rounds,
+                "rounds": found,
+            }
+
         while len(found) < rounds and time.monotonic() - began < limit:
             arms = [(str(size), size) for size in sizes] + [(AGAIN, SMALLEST)]
             draw.shuffle(arms)
@@ -108,13 +128,8 @@ def measure(sizes: Sequence[Size], rounds: int, limit: float) -> dict[str, Any]:
                 swapped.to(size)
                 seen[name] = swapped.measure()
             found.append(seen)
-        return {
-            "machine": machine(),
-            "wireguard": "userspace" if "WIREGUARD_GO" in env else "kernel",
-            **ended(made),
-            "seconds": round(time.monotonic() - began, 1),
-            "rounds": found,
-        }
+            keep(so_far())
+        return so_far()
 
 
 def compared(result: dict[str, Any], arm: str, what: str) -> Ratio:
@@ -122,6 +137,22 @@ def compared(result: dict[str, Any], arm: str, what: str) -> Ratio:
     rounds = result["rounds"]
     base = base_of(arm, rounds[0])
     return ratio([r[arm][what] for r in rounds], [r[base][what] for r in rounds])
+
+
+def pooled(result: dict[str, Any], arms: Sequence[str], what: str) -> Ratio:
+    """Several arms as one, each against its own base: the geometric mean of each round."""
+    rounds = result["rounds"]
+
+    def means(names: Sequence[str]) -> list[float]:
+        return [statistics.geometric_mean(r[name][what] for name in names) for r in rounds]
+
+    return ratio(means(arms), means([base_of(arm, rounds[0]) for arm in arms]))
+
+
+def many(result: dict[str, Any], ranged: bool) -> list[str]:
+    """The arms that have most forwards, of each number of peers."""
+    sizes = (size for size in ALL if size.forwards == FORWARDS[-1] and size.ranged == ranged)
+    return [str(size) for size in sizes if str(size) in result["rounds"][0]]
 
 
 def base_of(arm: str, there: Iterable[str]) -> str:
@@ -134,8 +165,8 @@ def base_of(arm: str, there: Iterable[str]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = cli.parser("bench.scale", __doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--limit", type=float, default=600, help="seconds for all rounds")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--limit", type=float, default=2400, help="seconds for all rounds")
     parser.add_argument("--sizes", default=None, help="FORWARDSxPEERS, as 1x1,1000x250,1000rx1")
     parser.add_argument("--vm", action="store_true", help="inside a lab VM, with its kernel")
     parser.add_argument("--json", type=Path, help="write machine and each round here")
@@ -148,7 +179,8 @@ def main() -> None:
         words += ["--sizes", options.sizes] if options.sizes else []
         result = emulated.run(f"bench.scale {' '.join(words)}", options.limit + 900)
     else:
-        result = measure(sizes, options.rounds, options.limit)
+        kept = {"keep": partial(cli.write, options.json)} if options.json else {}
+        result = measure(sizes, options.rounds, options.limit, **kept)
     cli.write(options.json, result)
     for arm in result["rounds"][0]:
         shown = [f"{what} {compared(result, arm, what)}" for what in TARGETS]

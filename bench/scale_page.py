@@ -19,8 +19,9 @@ from tests.table import DOCS, markdown, put
 from . import pictures
 from .changes import ROWS
 from .growth import ACTS, middle
+from .ratio import Ratio
 from .report import busy, spread
-from .scale import AGAIN, TARGETS, UNITS, compared
+from .scale import AGAIN, TARGETS, UNITS, compared, many, pooled
 from .scale_targets import ratios, targets
 from .sizes import FORWARDS, NAMED, PEERS, SMALLEST, Size
 from .stages import Stage, read, total
@@ -52,6 +53,10 @@ def data(name: str, result: dict[str, Any]) -> list[str]:
         ["1", "1", *(_absolute(rounds, what) for what in TARGETS)],
         *([*_named(name), *(_cell(result, name, what) for what in TARGETS)] for name in measured),
     ]
+    for ranged in (False, True):
+        if arms := many(result, ranged):
+            cells = [_told(pooled(result, arms, what), what) for what in TARGETS]
+            rows.append([Size(FORWARDS[-1], 1, ranged).what, "all as one", *cells])
     where = f"{result['wireguard']} WireGuard, {len(rounds)} rounds in {result['seconds']:.0f} s"
     picture = f"![New connections by forwards and peers](bench/{name}.svg)"
     return [on(result, where), "", *markdown(heads, rows), "", picture]
@@ -67,8 +72,11 @@ def _absolute(rounds: Sequence[dict[str, Any]], what: str) -> str:
 
 
 def _cell(result: dict[str, Any], name: str, what: str) -> str:
+    return _told(compared(result, name, what), what)
+
+
+def _told(found: Ratio, what: str) -> str:
     more, target = TARGETS[what]
-    found = compared(result, name, what)
     return f"{found}, {found.verdict(target, more_is_better=more)}"
 
 
@@ -138,8 +146,8 @@ def timeline(result: dict[str, Any]) -> list[str]:
         "",
         f"Before that, {cached(result)}: {before}.",
         "",
-        f"The same kernel took {', '.join(kernels)} s: where these differ, the computer was busy.",
-        "The stages of the round in the middle, which the picture shows:",
+        f"The same kernel took {', '.join(kernels)} s: where these differ, the computer may have"
+        " been busy. The stages of the round in the middle, which the picture shows:",
         "",
         *markdown(["stage, s", *starts], stages),
     ]

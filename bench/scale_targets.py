@@ -10,8 +10,8 @@ from tests.table import markdown
 from .changes import beyond, slower
 from .judged import VERDICTS
 from .ratio import Ratio
-from .scale import TARGETS, compared
-from .sizes import ALL, FORWARDS, LARGEST, SMALLEST, Size
+from .scale import TARGETS, many, pooled
+from .sizes import FORWARDS, LARGEST, SMALLEST, Size
 from .stages import read, total
 from .timeline import LEAN, RELAY, TARGET
 
@@ -27,17 +27,18 @@ def over(values: Sequence[float], most: float) -> str:
 
 
 def packets(result: Result) -> tuple[str, str]:
-    """What 1,000 forwards cost a flow and a new connection, with few peers and many."""
+    """What 1,000 forwards cost a flow and a new connection, with few peers and many as one."""
     seen: list[tuple[str, Ratio, str]] = []
-    for name in (str(size) for size in ALL if size.forwards == FORWARDS[-1]):
-        for what, (more, target) in TARGETS.items():
-            if name in result["rounds"][0]:
-                found = compared(result, name, what)
-                seen.append((f"{what}, {name}", found, found.verdict(target, more_is_better=more)))
+    for ranged in (False, True):
+        arms, named = many(result, ranged), Size(FORWARDS[-1], 1, ranged).what
+        for what, (more, target) in TARGETS.items() if arms else ():
+            found = pooled(result, arms, what)
+            verdict = found.verdict(target, more_is_better=more)
+            seen.append((f"{what}, {named}", found, verdict))
     verdicts = [verdict for *_, verdict in seen]
     whole = next(verdict for verdict in VERDICTS if verdict in verdicts)
     counted = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-    those = "; ".join(f"{name}: {r}" for name, r, verdict in seen if verdict == "missed")
+    those = "; ".join(f"{name}: {r}" for name, r, verdict in seen if verdict != "met")
     return whole, f"of {len(seen)} ratios {counted}{f' ({those})' if those else ''}"
 
 

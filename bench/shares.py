@@ -22,13 +22,15 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import cli, emulated, peers
 from .arms import iperf
-from .compare import CPU, MEMORY, bring_up, give, made_with
+from .ciphers import speeds
+from .cli import Keep
+from .compare import CPU, MEMORY, Faults, bring_up, give, made_with, torn_down
 from .contender import Contender
 from .dataplane import machine
 from .hooks import sampled
@@ -36,7 +38,7 @@ from .measures import machine_busy
 from .origins import begun, ended
 from .progress import say
 
-ARMS = ("wire", "bare", "relay", "article", "ssh")
+ARMS = ("wire", "bare", "relay", "article", "frp", "rathole", "ssh")
 SECONDS = 10  # of a load: for as long as that the samples are some thousand
 
 
@@ -132,23 +134,37 @@ def counted(samples: Counter[tuple[str, str]]) -> dict[str, Any]:
     }
 
 
-def measure(of: peers.Peers, arms: Sequence[str], rounds: int, load: str) -> dict[str, Any]:
-    """Each arm in turn, so many times."""
+def measure(
+    of: peers.Peers, arms: Sequence[str], rounds: int, load: str, keep: Keep = lambda _: None
+) -> dict[str, Any]:
+    """Each arm in turn, so many times; ``keep`` is given what there is after each."""
     found: dict[str, list[dict[str, Any]]] = {}
-    with ExitStack() as stack:
-        made, up = begun(), bring_up(stack, of, arms)
+    faults = Faults()
+    with torn_down() as stack:
+        made, up, ciphers = begun(), bring_up(stack, of, arms), speeds()
+
+        def so_far() -> dict[str, Any]:
+            return {
+                "machine": machine(),
+                **made_with(of),
+                **ended(made),
+                "carried": load,
+                "seconds": SECONDS,
+                "ciphers": ciphers,
+                "vm": False,
+                "missing": of.missing,
+                "faults": faults.seen(),
+                "arms": found,
+            }
+
         for turn in range(rounds):
             for arm in up:
-                found.setdefault(arm.name, []).append(profile(arm, load))
+                seen = faults.without(arm, load, partial(profile, arm, load))
+                if seen:
+                    found.setdefault(arm.name, []).append(seen)
                 say(f"{arm.name}, {turn + 1} of {rounds}")
-        return {
-            "machine": machine(),
-            **made_with(of),
-            **ended(made),
-            "vm": False,
-            "missing": of.missing,
-            "arms": found,
-        }
+                keep(so_far())
+        return so_far()
 
 
 def main() -> None:
@@ -167,9 +183,11 @@ def main() -> None:
         words = f"bench.shares --arms {options.arms} --rounds {options.rounds}"
         words += f" --load {options.load}"
         asked = {"cpu": options.cpu, "memory": MEMORY}
-        result = emulated.run(words, 1800, of, asked, packages="linux-perf")
+        result = emulated.run(words, 3600, of, asked, packages="linux-perf")
+        result["host"] |= {"cpu asked": options.cpu, "ciphers": speeds()}
     else:
-        result = measure(of, options.arms.split(","), options.rounds, options.load)
+        kept = {"keep": partial(cli.write, options.json)} if options.json else {}
+        result = measure(of, options.arms.split(","), options.rounds, options.load, **kept)
     give(result, options.json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
@@ -41,3 +42,28 @@ def test_where_each_window_loses_some_the_last_is_told() -> None:
         found = caller.datagrams("127.0.0.1", deaf.getsockname()[1], 200, 0.35)
     assert (found["rate"], found["window"]) == (0, 1)
     assert found["lost"] == 1
+
+
+def test_of_connections_that_are_all_silent_few_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would be waited for."""
+    asked = 0
+
+    class Silent:
+        def __init__(self, *_: object) -> None:
+            self.open = False
+
+        def sendall(self, _: bytes) -> None:
+            pass
+
+        def recv(self, _: int) -> bytes:
+            nonlocal asked
+            if not self.open:
+                self.open = True
+                return b"?"
+            asked += 1
+            raise TimeoutError
+
+    monkeypatch.setattr(caller, "dial", Silent)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert caller.hold("h", 1, 100, 0)["answered"] == 0
+    assert asked == caller.GIVEN_UP

@@ -117,7 +117,8 @@ def test_a_target_is_met_only_against_every_proxy() -> None:
     row = f"| TCP from home, {{}} | {to} | at least 1.8 | met (frp, 3 of 4 proxies) |"
     for streams in ("1 stream", "16 streams"):
         assert row.format(streams) in lines
-    assert "| none |  |  |  | none | met |" in lines[-1]
+    to = " | ".join(["none to none", "none to not measured", *["none to none"] * 2])
+    assert f"| {to} | none | met |" in lines[-1]
     missed = report.targets(result(relay=1.5, chisel=1.2))
     assert "| 1.250 (1.250 to 1.250) | " in missed[2]
     assert "| at least 1.8 | missed (chisel, " in missed[2]
@@ -151,7 +152,10 @@ def test_a_ratio_of_fewer_rounds_says_of_how_many() -> None:
 def test_a_process_on_the_relay_misses_its_target() -> None:
     found = result(relay=3)
     found["once"]["relay"] = {**found["once"]["relay"], "processes": ["wireguard"]}
-    assert report.targets(found)[-1].endswith("| wireguard |  |  |  | none | missed |")
+    found["once"]["frp"] = {**found["once"]["frp"], "processes": ["frps"]}
+    last = report.targets(found)[-1]
+    assert "| wireguard to frps | " in last
+    assert last.endswith("| none | missed |")
 
 
 def test_the_userspace_is_compared_and_not_judged() -> None:
