@@ -35,11 +35,13 @@ def read(stack: str | None = None, secrets: bool = False) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
-        sys.exit("there is no pulumi on PATH; after make up, run: . .dev/env")
-    found = json.loads(done.stdout) if done.returncode == 0 else {}
+        sys.exit("there is no pulumi on PATH; install it, or after make up run: . .dev/env")
+    which = f"stack {stack}" if stack else "the selected stack"
+    if done.returncode:
+        sys.exit(f"the outputs of {which} cannot be read: {done.stderr.strip()}")
+    found = json.loads(done.stdout)
     if "forwards" not in found:
-        which = f"stack {stack}" if stack else "the selected stack"
-        sys.exit(f"{which} has no relay yet; run: make up\n{done.stderr.strip()}".strip())
+        sys.exit(f"{which} has no relay yet; run: pulumi up (in the lab: make up)")
     return dict(found)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from components import adopt
 from components.clouds import cloud
 from components.faults import Collector
 from components.kinds import CLOUDS
 from components.overview import table
 
-from .conftest import ROOT, Program
+from .conftest import LOOK, ROOT, Program
+from .test_adopt import HOST_KEY
 
 README = (ROOT / "README.md").read_text()
 
@@ -23,6 +27,42 @@ def test_the_library_example_makes_two_relays(program: Program) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     recorder = program(body=lambda: exec(source, {})).recorder  # noqa: S102 - our own README
     assert recorder.of_type("cgnat-relay:index:Relay") == ["berlin", "paris"]
+
+
+def test_the_commands_for_a_server_of_yours_make_a_relay(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``pulumi config set --path`` writes them, and once the host key is pinned."""
+    section = README.split("## Use it:")[1].split("### At home")[0]
+    lines = [line for line in section.splitlines() if line.startswith("$ pulumi config set --path")]
+    settings = [shlex.split(line, comments=True)[-2:] for line in lines]
+    assert len(settings) > 5
+    config: dict[str, Any] = {}
+    for path, value in settings:
+        put(config, re.findall(r"[a-z]\w*|\d+", path.removeprefix("cgnat-relay:"), re.I), value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    key = Path(config["vps"]["key"]).expanduser()
+    key.parent.mkdir(parents=True)
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    monkeypatch.setattr(adopt, "ask", lambda _: LOOK)
+    config["vps"]["hostKey"] = HOST_KEY
+    forwards = program(config).outputs["forwards"]
+    assert [row["listen"] for row in forwards] == [
+        "203.0.113.7:80/tcp",
+        "203.0.113.7:25565/tcp",
+        "203.0.113.7:34197/udp",
+    ]
+
+
+def put(config: Any, path: list[str], value: str) -> None:
+    """A value at its place; a number is a place in a list, which grows by one."""
+    for name, following in zip(path, [*path[1:], ""], strict=True):
+        inner: Any = value if not following else [] if following.isdigit() else {}
+        if name.isdigit() and int(name) == len(config):
+            config.append(inner)
+        elif not name.isdigit():
+            config.setdefault(name, inner)
+        config = config[int(name) if name.isdigit() else name]
 
 
 def test_every_make_target_that_is_named_exists() -> None:

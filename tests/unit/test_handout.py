@@ -210,10 +210,14 @@ def test_the_installer_is_an_output(
 def test_without_a_stack_it_says_what_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "pulumi").write_text("#!/bin/sh\nexit 255\n")
-    (tmp_path / "pulumi").chmod(0o755)
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text("#!/bin/sh\necho {}\n")
+    pulumi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match="the selected stack has no relay yet; run: make up"):
+    with pytest.raises(SystemExit, match="the selected stack has no relay yet; run: pulumi up"):
+        handout.main(["list"])
+    pulumi.write_text("#!/bin/sh\necho 'error: passphrase must be set' >&2\nexit 255\n")
+    with pytest.raises(SystemExit, match="stack cannot be read: error: passphrase must be set"):
         handout.main(["list"])
     (tmp_path / "pulumi").unlink()
     with pytest.raises(SystemExit, match="there is no pulumi on PATH"):
