@@ -16,7 +16,7 @@ from .conftest import Lab, make
 from .living import BIN, FINE, STATE, own_files, time_is_up, timers
 from .topology import internet
 
-EVERY = 31
+EVERY = 61
 # What it starts goes on where the run is killed. setup would ask this machine's own systemd.
 SYSTEMCTL = """#!/bin/sh
 case "$*" in
