@@ -69,7 +69,8 @@ matrix: test-deps engine image ## take out each rule, kill at each step; neighbo
 	@$(AS_ROOT) $(PY) -m tests.netns.mutate
 	@$(AS_ROOT) env CUT_SHORT_EVERY=1 $(PY) -m pytest -q tests/netns/test_cut_short.py \
 		tests/netns/test_restart_cut_short.py tests/netns/test_rotate_cut_short.py \
-		tests/netns/test_first_change.py tests/netns/test_undo_cut_short.py
+		tests/netns/test_first_change.py tests/netns/test_undo_cut_short.py \
+		tests/netns/test_firewall_cut_short.py
 	@$(AS_ROOT) env MATRIX=1 $(PY) -m pytest tests/vm/test_kernel.py tests/vm/test_adopt.py \
 		tests/vm/test_acceptance.py tests/vm/test_neighbours.py tests/vm/test_faults.py \
 		tests/vm/test_distributions.py tests/vm/test_tunnel_only.py
