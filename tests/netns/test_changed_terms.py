@@ -221,5 +221,14 @@ def test_tls_is_turned_on_and_off(wg_env: dict[str, str]) -> None:
         with pytest.raises(AssertionError, match="the relay runs the one before"):
             turn(on=False, check=living.BROKEN)
         assert relay.run(f"stat -c %a:%U {key} {unit}") == "600:root\n644:root\n"
+        # A reboot in the middle: it was off when the machine came up, so nothing else starts it.
+        without = living.plan(lab, [{"name": "home"}], "peers", "rules", tunnel={"tls": False})
+        assert living.bring(lab, without)
+        relay.write("/run/asked", "")
+        living.run(lab, living.RECOVER)
+        asked = relay.run("cat /run/asked").splitlines()
+        assert asked == [f"-q enable --now --no-block {name}", "daemon-reload"]
+        assert relay.run(f"stat -c %a:%U {key} {unit}") == "600:root\n644:root\n"
+
         assert turn(on=False) == [f"-q disable --now {name}", "daemon-reload"]
         assert relay.run(f"ls {unit} {key}", check=False) == ""
