@@ -46,7 +46,9 @@ FAULTS = {
     " held = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(held, fcntl.LOCK_EX);"
     ' time.sleep(40)"',
     "the power is cut": ":",
+    "its owner reboots it": ":",
 }
+REBOOTS = ("the power is cut", "its owner reboots it")
 ALWAYS = ("the connection is cut", "half done")  # the others are a part of the matrix alone
 MEND = "rm -f /var/tmp/fill /var/tmp/fill2"
 ECHO = """\
@@ -180,6 +182,8 @@ def test_never_half(
             came.set()
             if "power" in fault:
                 machine.stack.lab("reset", NAME)
+            elif fault in REBOOTS:
+                machine.reboot()
         except BaseException as error:
             failed.append(error)
 
@@ -191,7 +195,7 @@ def test_never_half(
     assert came.is_set(), said
     assert "Traceback" not in said
     machine.run(MEND)
-    if "power" in fault:
+    if fault in REBOOTS:
         eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
     try:
         plan = eventually(changed.runs, "one of the two plans", within=150)
@@ -199,7 +203,7 @@ def test_never_half(
         raise AssertionError(f"{error}\n{changed.half()}\n{said}") from error
     assert ("exit status 0" in said) <= (plan == after), "it said that it had worked"
     cell = "the new one" if plan == after else "the one before"
-    if "power" in fault:
+    if fault in REBOOTS:
         changed.house()
     else:
         assert alive(caller, within=150), "the caller's connection is gone"
