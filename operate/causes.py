@@ -10,11 +10,9 @@ AGAIN = "run it again: what was begun is finished then, or has been taken back b
 class LostError(OperateError):
     """The connection could not be made, or ended before the command did.
 
-    ``begun``: it was heard of the command, which is not to be done twice unasked. ``made``: there
-    was a connection, so that it may have begun unheard.
+    ``made``: there was one, so that the command may have begun.
     """
 
-    begun = False
     made = False
 
 

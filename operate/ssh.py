@@ -68,26 +68,16 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     else:
         words = AS_USER.format(script=shlex.quote(ENTERED + inner))
         given = f"{host.password or ''}\n{BEGIN}\n{stdin}"
-    with _entering(host, words) as (command, log):
-        try:
-            done = subprocess.run(
-                command,
-                input=given,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",  # names that others chose, and that the kernel cut in a letter
-                timeout=timeout,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise OperateError("the program ssh is not here; install OpenSSH's client") from None
-        except subprocess.TimeoutExpired:
-            late = LostError(f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}")
-            late.begun = True
-            raise late from None
-        own = Path(log).read_text(encoding="utf-8", errors="replace")
+    try:
+        done, own = _asked(host, words, given, timeout)
+    except FileNotFoundError:
+        raise OperateError("the program ssh is not here; install OpenSSH's client") from None
+    except subprocess.TimeoutExpired:
+        late = LostError(f"{host.name} did not end its work within {timeout:.0f} s; {AGAIN}")
+        late.made = True
+        raise late from None
     if done.returncode == REFUSED:
-        raise _lost(host, own, _ours(done.stderr), begun=BEGUN in done.stdout + done.stderr)
+        raise _lost(host, own, _ours(done.stderr), begun=BEGUN in done.stderr)
     if done.returncode == WRONG_PASSWORD:
         raise _sudo(host, done.stderr)
     if done.returncode == NO_SUDO:
@@ -100,14 +90,24 @@ def run(host: Host, script: str, stdin: str, timeout: float = 1500) -> str:
     return _ours(done.stdout)
 
 
-@contextlib.contextmanager
-def _entering(host: Host, words: str) -> Iterator[tuple[list[str], str]]:
-    """The command that runs these words of shell there, and the file with ssh's own words.
+def _asked(
+    host: Host, words: str, given: str, timeout: float
+) -> tuple[subprocess.CompletedProcess[str], str]:
+    """These words of shell, run there with ``given`` on standard input; and ssh's own words.
 
-    In a file, for standard error is the machine's, and anything may be said there.
+    Those are in a file, for standard error is the machine's, and anything may be said there.
     """
     with _files(host) as (key, known), _held("") as log:
-        yield _command(host, key, known, log, f"sh -c {shlex.quote(words)}"), log
+        done = subprocess.run(
+            _command(host, key, known, log, f"sh -c {shlex.quote(words)}"),
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # names that others chose, and that the kernel cut in a letter
+            timeout=timeout,
+            check=False,
+        )
+        return done, Path(log).read_text(encoding="utf-8", errors="replace")
 
 
 def _not_run(host: Host, words: str) -> OperateError:
@@ -116,16 +116,8 @@ def _not_run(host: Host, words: str) -> OperateError:
     What it said may be what it was sent, secrets and all. So it is asked once more, and sent none.
     """
     said = ""
-    with contextlib.suppress(subprocess.TimeoutExpired), _entering(host, words) as (command, _):
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=30,
-            check=False,
-        )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        done, _ = _asked(host, words, "", timeout=30)
         lines = [x.strip() for x in f"{done.stdout}\n{done.stderr}".split("\n") if x.strip()]
         said = f", but says: {lines[-1][:200]}" if lines else ""
     return OperateError(
@@ -170,8 +162,9 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
             try:
                 return run(way, script, stdin)
             except LostError as error:
-                # What was begun is not to be done twice unasked.
-                if error.begun or (error.made and time.monotonic() - began > 2 * CONNECT):
+                # What lasted has begun its work, which is not to be done twice unasked; where no
+                # connection was made, a name may have had many addresses to be tried.
+                if error.made and time.monotonic() - began > 2 * CONNECT:
                     raise
                 lost.append(error)
         if time.monotonic() >= deadline:
@@ -294,7 +287,7 @@ def _lost(host: Host, said: str, there: str = "", begun: bool = True) -> LostErr
     last = own[-1] if own else "it ended without a word"
     before = f" (there was said last: {theirs[-1]})" if theirs and begun else ""
     lost = AwayError(f"the connection to {host.name} was lost: {last}{before}; {AGAIN}")
-    lost.made, lost.begun = True, begun
+    lost.made = True
     return lost
 
 
