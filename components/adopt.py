@@ -199,7 +199,7 @@ def _offer(host: str, port: int, path: str, faults: Collector) -> None:
     try:
         said, why = _scanned(host, port)
         # It asks the first address that a name has and no other, unlike ssh.
-        for family in ("-4", "-6"):
+        for family in () if _is_address(host) else ("-4", "-6"):
             said = said or _scanned(host, port, family)[0]
     except FileNotFoundError:
         faults.add(path, "missing, and ssh-keyscan is not here to ask", "install OpenSSH's client")
