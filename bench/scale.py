@@ -109,11 +109,11 @@ def measure(
         draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
         found: list[dict[str, dict[str, float]]] = []
         began, made = time.monotonic(), begun()
+        on = {"machine": machine(), **made_with(peers.Peers())}
 
         def so_far() -> dict[str, Any]:
             return {
-                "machine": machine(),
-                **made_with(peers.Peers()),
+                **on,
                 **ended(made),
                 "seconds": round(time.monotonic() - began, 1),
                 "cut short": len(found) < rounds,

@@ -141,17 +141,14 @@ def measure(
     found: dict[str, list[dict[str, Any]]] = {}
     faults = Faults()
     with torn_down() as stack:
-        made, up, ciphers = begun(), bring_up(stack, of, arms), speeds()
+        made, up = begun(), bring_up(stack, of, arms)
+        on = {"machine": machine(), **made_with(of), "ciphers": speeds(), "vm": False}
+        on |= {"carried": load, "seconds": SECONDS}
 
         def so_far() -> dict[str, Any]:
             return {
-                "machine": machine(),
-                **made_with(of),
+                **on,
                 **ended(made),
-                "carried": load,
-                "seconds": SECONDS,
-                "ciphers": ciphers,
-                "vm": False,
                 "missing": of.missing,
                 "faults": faults.seen(),
                 "arms": found,
