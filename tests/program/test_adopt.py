@@ -216,6 +216,29 @@ def test_a_name_that_has_two_addresses_is_asked_at_both(
         program({"homes": HOMES, "vps": {"kind": "adopt", "host": "relay.example"}})
 
 
+def test_an_address_that_is_silent_is_asked_once(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time takes ten seconds."""
+    stand_in = tmp_path / "ssh-keyscan"
+    stand_in.write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ConfigError, match=r"no SSH server answers at 203\.0\.113\.7"):
+        program({"homes": HOMES, "vps": {"kind": "adopt", "host": "203.0.113.7"}})
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+def test_its_own_sshd_is_not_ours_to_move(program: Program) -> None:
+    """Of a machine that we make it is (``tests/unit/cases/faults.yaml``)."""
+    homes = [{"name": "home", "forwards": [22]}]
+    with pytest.raises(ConfigError) as found:
+        program({"homes": homes, "vps": VPS, "tunnel": {"tls": {"port": 22}}})
+    fix = "choose another or move sshd on the machine, and set vps.port"
+    assert f"forwards[0].port: 22 is the relay's SSH port; {fix}" in str(found.value)
+    assert f"tunnel.tls.port: 22 is the relay's SSH port; {fix}" in str(found.value)
+
+
 def test_a_name_that_is_none_is_told(program: Program) -> None:
     """As one of ~/.ssh/config alone; by the real ssh-keyscan."""
     with pytest.raises(ConfigError, match=r"missing, and no\.invalid is no name that can be"):
