@@ -36,6 +36,7 @@ SHORT = Effort(
     trips=20,
     settle=0.1,
     loaded=0.3,
+    steady=10,
     opens=0.2,
     held=30,
     idle=0.1,

@@ -76,8 +76,8 @@ def let_in(stack: Stack, *extra: str) -> Iterator[str]:
 def restart_relays_tunnel(stack: Stack, commands: str) -> None:
     """Commands that make the relay forget its sessions, and a home that dials anew at once.
 
-    By itself it would do so after 120 s, when its session is old (WireGuard's Rekey-After-Time);
-    ``test_reboot_comes_back_by_itself`` waits for that, the other tests do not.
+    By itself it would do so after 120 s, when its session is old (WireGuard's Rekey-After-Time),
+    unless the relay calls it back.
     """
     stack.inside("test-relay", commands)
     stack.inside("test-home", "systemctl restart wg-quick@wg0")
