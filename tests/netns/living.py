@@ -39,7 +39,7 @@ mkdir -p /etc/cgnat-relay /usr/local/lib/cgnat-relay
 """
 # What apply asks of systemd about the tunnel, and nothing of the machine that the tests run on.
 # What it starts has a group of processes of its own, and not the lock.
-SYSTEMCTL = """#!/bin/sh
+SYSTEMCTL = r"""#!/bin/sh
 up() {
 	ip link show "$1" >/dev/null 2>&1 || setsid -w wg-quick up "$1" 9>&-
 }
@@ -66,6 +66,10 @@ case "$*" in
 	ended
 	setsid /bin/sh /usr/local/lib/cgnat-relay/rotate wg0 </dev/null >>/run/rotate.log 2>&1 9>&- &
 	echo $! >/run/rotate.pid
+	;;
+"start --no-block cgnat-relay-revert-boot.service")
+	sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$3" | sed 's/[$][$]/$/g' \
+		>>/etc/wireguard/bin/timers
 	;;
 *cgnat-relay-tls.service | daemon-reload) echo "$*" >>/run/asked ;;
 *) exit 1 ;;
@@ -134,7 +138,7 @@ def adopted(lab: Lab, guarded: bool, host: str = "relay") -> None:
 def stand_in(lab: Lab) -> None:
     """Put the stand-ins for systemd on the relay."""
     relay = lab.net["relay"]
-    relay.run(f"mkdir -p {BIN}")
+    relay.run(f"mkdir -p {BIN} /run/systemd/system")
     relay.run(["sh", "-c", STOPPED])
     tools = {"systemctl": SYSTEMCTL, "systemd-run": SYSTEMD_RUN}
     for name, text in tools.items():

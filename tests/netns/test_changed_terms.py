@@ -227,7 +227,8 @@ def test_tls_is_turned_on_and_off(wg_env: dict[str, str]) -> None:
         relay.write("/run/asked", "")
         living.run(lab, living.RECOVER)
         asked = relay.run("cat /run/asked").splitlines()
-        assert asked == [f"-q enable --now --no-block {name}", "daemon-reload"]
+        enabled = f"-q enable --now --no-block {name}"
+        assert asked == ["daemon-reload", enabled, "daemon-reload"]
         assert relay.run(f"stat -c %a:%U {key} {unit}") == "600:root\n644:root\n"
 
         assert turn(on=False) == [f"-q disable --now {name}", "daemon-reload"]

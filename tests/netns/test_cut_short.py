@@ -230,6 +230,32 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
     apply(lab, first)
 
 
+def test_a_boot_that_does_not_wait_for_the_files_before_has_them_later(lab: Lab) -> None:
+    """systemd ends what takes too long there; what that has left is taken back once all is up."""
+    relay = lab.net["relay"]
+    first, second = plans(lab)
+    apply(lab, first)
+    before, late = files(lab), 0
+
+    def cut(step: int) -> bool:
+        bring(lab, second)
+        assert files(lab) != before
+        relay.run(f"truncate -s 0 {BIN}/timers")  # they go with the power
+        return killing.killed(lab, f"{STATE}/unfinished/tools/apply recover wg0", step)
+
+    for step in killing.each(lab, cut, every=EVERY):
+        late += files(lab) != before
+        if not timers(lab):
+            assert step < 2 * EVERY, "it is armed first"
+            run(lab, RECOVER)  # of the next boot
+        time_is_up(lab)
+        assert files(lab) == before, f"killed at step {step}"
+        assert relay.run(f"find {STATE} -name unfinished") == ""
+    assert late > 1, "few kills came before all files were back"
+    apply(lab, second)
+    apply(lab, first)
+
+
 def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
     """The files are as they were: what is loaded is not."""
     relay = lab.net["relay"]

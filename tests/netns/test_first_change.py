@@ -162,7 +162,8 @@ def test_a_disk_that_is_full_at_boot_is_met_again_until_there_is_room(
     assert run(lab, living.APPLY).splitlines()[-1].startswith("unconfirmed ")
     power_cut(lab)
     relay.write(f"{BIN}/timers", "0 :\n")  # room for a line of the stand-in's
-    relay.run(f"rm {STATE}/unfinished/token {STATE}/confirmed")  # which would make room
+    told = f"{STATE}/unfinished/token {STATE}/unfinished/deadline {STATE}/confirmed"
+    relay.run(f"rm {told}")  # which would make room
     with living.room(lab, 0):
         run(lab, RECOVER)
         assert relay.run(f"cat {rules}") != old, "the off-case: there was no room"
