@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+# Seconds for what an emulated VM does on a machine that runs three of them: a boot, mostly.
+BOOT = 900
+
 
 def eventually(what: Callable[[], object], why: str, within: float = 15) -> Any:
     """What ``what`` gives once it is true; at the deadline a failure that tells what was seen."""

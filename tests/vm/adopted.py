@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ..relay_stack import BOOT_ID, Stack
-from ..waiting import eventually
+from ..waiting import BOOT, eventually
 
 HERE = Path(__file__).parent
 HELLO = HERE.parents[1] / "lab" / "guest" / "hello.py"
@@ -31,7 +31,6 @@ OPENED = ("tcp/80", "tcp/81", "tcp/8443", "udp/5353")
 UNFINISHED = "/etc/wireguard/cgnat-relay/unfinished"
 # netbase, which iptables depends on, makes it where there is none; a provider's image has one.
 LEFT = re.compile(r"[-+] (file /etc/hosts |content \S+  /etc/hosts$)")
-BOOT = 400
 LETS_IN = "journalctl -q -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey' || :"
 MATRIX = pytest.mark.skipif("MATRIX" not in os.environ, reason="a part of make matrix")
 
@@ -134,7 +133,7 @@ class Adopted:
             assert done.returncode == 0, done.stderr
             return True
 
-        eventually(let_in, f"SSH of {self.user}", within=120)  # sshd may be the last to come
+        eventually(let_in, f"SSH of {self.user}", within=BOOT)  # sshd may be the last to come
 
     def same(self, before: list[str]) -> None:
         """Nothing is left but what is documented."""
@@ -177,7 +176,7 @@ class Adopted:
         text = text.replace(f"Endpoint = {self.reach}:", "Endpoint = 192.0.2.1:")
         self.run("cat >/run/hello.py", stdin=HELLO.read_text())
         self.script("house.sh", stdin=text)
-        eventually(lambda: "hello" in self.page(), "the house's page", within=90)
+        eventually(lambda: "hello" in self.page(), "the house's page", within=BOOT)
 
     def page(self, port: int = 80) -> str:
         """The page behind a forwarded port; OSError where nothing answers."""

@@ -11,8 +11,6 @@ from http.client import HTTPException
 from ..relay_stack import Stack
 from ..waiting import eventually
 
-BOOT = 400  # seconds for a VM under software emulation on a busy machine
-
 
 def reach(stack: Stack, port: int, protocol: str = "tcp") -> tuple[str, int]:
     for row in stack.outputs()["forwards"]:

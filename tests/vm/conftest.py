@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from ..relay_stack import Stack
-from ..waiting import eventually
+from ..waiting import BOOT, eventually
 from .adopted import NAME, Adopted, fresh
-from .callers import BOOT, page
+from .callers import page
 
 
 @pytest.fixture(scope="session")

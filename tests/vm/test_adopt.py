@@ -8,9 +8,8 @@ import threading
 import pytest
 
 from ..relay_stack import ProcessWatch
-from ..waiting import eventually
+from ..waiting import BOOT, eventually
 from .adopted import (
-    BOOT,
     FORWARDS,
     MATRIX,
     NAME,
@@ -222,7 +221,7 @@ def test_what_was_changed_by_hand_is_named_and_mended(ours: Adopted) -> None:
     said = ours.stack.pulumi("preview", "--diff")
     assert "another plan, rules ip-table-cgnat-relay, tunnel wg-quick@wg0.service" in said
     ours.up()
-    eventually(lambda: ours.answers(80), "the house's page", within=150)
+    eventually(lambda: ours.answers(80), "the house's page", within=BOOT)
     assert "unchanged" in ours.stack.pulumi("preview")
 
 
@@ -232,7 +231,7 @@ def test_a_managed_firewall_shuts_what_is_not_declared(ours: Adopted) -> None:
     host, _, port = ours.opened["tcp/81"].rpartition(":")
     ours.run("systemd-run -q --unit=stray python3 -m http.server 81")
     try:
-        eventually(lambda: speaks(host, int(port)), "the stray service", within=60)
+        eventually(lambda: speaks(host, int(port)), "the stray service", within=BOOT)
         ours.configure(firewall="managed")
         said = ours.stack.pulumi("preview")
         assert "adds firewall managed: what is not declared is dropped" in said
@@ -241,7 +240,7 @@ def test_a_managed_firewall_shuts_what_is_not_declared(ours: Adopted) -> None:
         assert ours.answers(80)
         ours.configure()
         ours.up()
-        eventually(lambda: speaks(host, int(port)), "the stray service", within=60)
+        eventually(lambda: speaks(host, int(port)), "the stray service", within=BOOT)
     finally:
         ours.run("systemctl stop stray")
 
@@ -259,10 +258,10 @@ def test_a_change_that_locks_ssh_out_takes_itself_back(ours: Adopted) -> None:
         said = ours.up(check=False)
         shutter.join()
         assert "no new connection could be made" in said
-        eventually(lambda: int(ours.run(failures)), "a going-back that fails", within=120)
+        eventually(lambda: int(ours.run(failures)), "a going-back that fails", within=BOOT)
         assert ours.under_way()
         ours.run("umount /usr/sbin/nft")
-        eventually(lambda: not ours.under_way(), "another that does not", within=120)
+        eventually(lambda: not ours.under_way(), "another that does not", within=BOOT)
         assert not ours.answers(8443)
         assert ours.answers(80)
     finally:
@@ -276,8 +275,14 @@ def test_a_reboot_in_the_middle_is_the_old_plan(ours: Adopted) -> None:
     ours.up()
     ours.configure(MORE)
     cut_by_power(ours)
-    unit = "systemctl is-active wg-quick@wg0 || :"
-    eventually(lambda: ours.run(unit).strip() == "active", "the tunnel", within=BOOT)
+    why = "systemctl list-jobs; journalctl -b -n 60 -o cat --no-pager -u wg-quick@wg0 -u 'cgnat*'"
+
+    def active() -> bool:
+        said = ours.run(f"systemctl is-active wg-quick@wg0 || {{ {why}; }}")
+        assert said == "active\n", said
+        return True
+
+    eventually(active, "the tunnel", within=BOOT)
     assert not ours.under_way()
     assert "tcp . 8443" not in ours.run("nft list map ip cgnat-relay ports")
     assert "tcp . 80 " in ours.run("nft list map ip cgnat-relay ports")
@@ -307,7 +312,7 @@ def test_the_relays_key_changes_in_two_phases(ours: Adopted) -> None:
     ours.script("house.sh", "gone")
     ours.house()
     comes = "home comes by the relay's next key"
-    eventually(lambda: comes in ours.stack.pulumi("preview"), comes, within=60)
+    eventually(lambda: comes in ours.stack.pulumi("preview"), comes, within=BOOT)
     ours.configure(tunnel={"key": 2, "port": 51822})
     assert "confirmed" in ours.up()
     eventually(lambda: ours.answers(80), "the house's page")
@@ -381,7 +386,7 @@ def test_a_machine_that_is_gone_can_be_forgotten(shared: tuple[Adopted, list[str
     machine.up()
     machine.run("setsid sh -c 'sleep 1; poweroff -ff' >/dev/null 2>&1 &")
     off = lambda: '"stopped"' in machine.stack.lab("status", NAME)  # noqa: E731
-    eventually(off, "the machine is off", within=60)
+    eventually(off, "the machine is off", within=BOOT)
     said = machine.destroy(check=False)
     assert "exit status 0" not in said
     assert f"CGNAT_RELAY_FORGET={machine.reach}" in said

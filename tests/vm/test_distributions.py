@@ -14,7 +14,7 @@ import pytest
 
 from .. import table
 from ..relay_stack import BOOT_ID, Stack
-from ..waiting import eventually
+from ..waiting import BOOT, eventually
 from . import callers
 from .adopted import FORWARDS, MATRIX, NAME, Adopted, compared, fresh
 
@@ -23,7 +23,6 @@ pytestmark = MATRIX
 CALLER = "198.51.100.2"
 GREETING = f"hello from home, you are {CALLER}"
 WORKS = "works"
-BOOT = 900  # the newer ones do more at boot than Debian 12, on a machine as busy
 
 
 @dataclass(frozen=True)

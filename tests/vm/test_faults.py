@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from .. import table
-from ..waiting import eventually
-from .adopted import BOOT, MATRIX, NAME, UNFINISHED, Adopted, as_at_first
+from ..waiting import BOOT, eventually
+from .adopted import MATRIX, NAME, UNFINISHED, Adopted, as_at_first
 
 STATE = "/etc/wireguard/cgnat-relay"
 # What can be seen when the moment has come. Asked often, but not without a pause: an emulated CPU
@@ -94,7 +94,7 @@ class Changed:
         self.machine.house()
         echo = "ip netns exec house setsid python3 /run/echo.py >/dev/null 2>&1 &"
         self.machine.run(echo)
-        eventually(self.hears, "the echo", within=150)
+        eventually(self.hears, "the echo", within=BOOT)
 
     def state(self) -> set[str]:
         """What is loaded, written and enabled, in the relay's own words."""
@@ -198,7 +198,7 @@ def test_never_half(
     if fault in REBOOTS:
         eventually(lambda: machine.well("wg show wg0"), "the tunnel after a reboot", within=BOOT)
     try:
-        plan = eventually(changed.runs, "one of the two plans", within=150)
+        plan = eventually(changed.runs, "one of the two plans", within=BOOT)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{changed.half()}\n{said}") from error
     assert ("exit status 0" in said) <= (plan == after), "it said that it had worked"
@@ -206,13 +206,13 @@ def test_never_half(
     if fault in REBOOTS:
         changed.house()
     else:
-        assert alive(caller, within=150), "the caller's connection is gone"
+        assert alive(caller, within=BOOT), "the caller's connection is gone"
         cell += ", flows alive"
     caller.close()
     machine.up()
     assert changed.runs() == after, changed.half()
     if after == "other":
-        eventually(lambda: machine.answers(8443), "the port that was added", within=30)
+        eventually(lambda: machine.answers(8443), "the port that was added", within=BOOT)
     else:
         assert not machine.answers(8443)
     seen[fault][moment] = cell

@@ -14,8 +14,8 @@ import pytest
 
 from .. import table
 from ..hand_written import written
-from ..waiting import eventually
-from .adopted import BOOT, FORWARDS, HELLO, MATRIX, Adopted, as_at_first
+from ..waiting import BOOT, eventually
+from .adopted import FORWARDS, HELLO, MATRIX, Adopted, as_at_first
 
 pytestmark = MATRIX
 

@@ -11,8 +11,8 @@ import pytest
 
 from ..conftest import HOMES
 from ..relay_stack import Stack
-from ..waiting import eventually
-from .callers import BOOT, answers, page, reach
+from ..waiting import BOOT, eventually
+from .callers import answers, page, reach
 
 NEXT = [{**HOMES[0], "next": {"key": 2}}, HOMES[1]]
 SECOND = [{**HOMES[0], "key": 2}, HOMES[1]]

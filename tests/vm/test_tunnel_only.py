@@ -17,8 +17,8 @@ import pytest
 
 from ..netns.conftest import wireguard_env
 from ..relay_stack import BOOT_ID
-from ..waiting import eventually
-from .adopted import BOOT, MATRIX, NAME, Adopted, as_at_first
+from ..waiting import BOOT, eventually
+from .adopted import MATRIX, NAME, Adopted, as_at_first
 
 pytestmark = MATRIX
 

@@ -10,7 +10,8 @@ import pytest
 
 from ..conftest import HOMES
 from ..relay_stack import BOOT_ID, Stack
-from .callers import BOOT, answers, let_in, page, reach, speaks
+from ..waiting import BOOT
+from .callers import answers, let_in, page, reach, speaks
 
 CHANGED = [{**HOMES[0], "forwards": ["80:8080", "8443:8081"]}, HOMES[1]]
 
