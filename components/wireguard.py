@@ -92,7 +92,7 @@ def relay_next(settings: Settings, key: WireGuardKey) -> str:
 
 def _call(tunnel: Tunnel, verb: str) -> str:
     """Where the peers are is kept, and they are called back (``cloud-init/host/call``)."""
-    return f"sh /etc/wireguard/{tunnel.interface}.call {verb} %i || :"
+    return f". /etc/wireguard/{tunnel.interface}.call {verb} %i || :"
 
 
 def _if_there(family: Family, command: str) -> str:
