@@ -221,11 +221,19 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
     first, second = plans(lab)
     apply(lab, first)
     before = files(lab)
-    bring(lab, second)
-    assert files(lab) != before
-    run(lab, RECOVER)
-    assert files(lab) == before
-    assert relay.run(f"find {STATE} -path '*unfinished*'") == ""
+    for systemd in ("answers", "answers nobody"):
+        bring(lab, second)
+        assert files(lab) != before
+        relay.write("/run/asked", "")
+        if systemd == "answers":
+            run(lab, RECOVER)
+        else:
+            relay.run(f"mount --bind /bin/false {BIN}/systemctl")
+            run(lab, f"{{ {RECOVER}; }} || :")
+            relay.run(f"umount {BIN}/systemctl")
+        assert files(lab) == before, systemd
+        assert relay.run(f"find {STATE} -path '*unfinished*'") == ""
+        assert "tls" not in relay.run("cat /run/asked"), "of a unit that no plan has"
     apply(lab, second)
     apply(lab, first)
 
