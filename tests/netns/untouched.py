@@ -196,11 +196,11 @@ def left(lab: Lab, before: list[str]) -> list[str]:
 
 
 def brought(lab: Lab) -> None:
-    """The next run, confirmed."""
+    """The next run, confirmed where there was something to do."""
     lay(lab)
     said = living.run(lab, APPLY).splitlines()[-1]
-    assert said.startswith("unconfirmed ")
-    living.confirm(lab, said.split()[1])
+    if said.startswith("unconfirmed "):
+        living.confirm(lab, said.split()[1])
     assert "udp . 80 :" in lab.net["relay"].run("nft list table ip cgnat-relay")
     assert lab.net["relay"].run("wg show wg0 peers").strip()
     assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*' -o -name fresh") == ""
