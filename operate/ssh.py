@@ -150,11 +150,12 @@ def _ours(said: str) -> str:
 def patiently(host: Host, script: str, stdin: str, patience: float | None = None) -> str:
     """The same by any way in, tried anew for ``host.patience`` seconds while there is none.
 
-    For as long as ``patience`` says of a machine that runs: each try after a longer pause, for it
-    may count them (``ufw limit``), and one that is refused counts as well.
+    For as long as ``patience`` says of a machine that runs, and of what may be asked twice: each
+    try after a longer pause, for it may count them (``ufw limit``), and one that is refused counts
+    as well; the last comes at the end.
     """
     deadline = time.monotonic() + (host.patience if patience is None else patience)
-    ways, pause = host.ways(), PAUSE
+    ways, pause, made = host.ways(), PAUSE, False
     while True:
         lost: list[LostError] = []
         for way in ways:
@@ -164,16 +165,23 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
             except LostError as error:
                 # What lasted has begun its work, which is not to be done twice unasked; where no
                 # connection was made, a name may have had many addresses to be tried.
-                if error.made and time.monotonic() - began > 2 * CONNECT:
+                lasted = time.monotonic() - began > 2 * CONNECT
+                if error.made and lasted and patience is None:
                     raise
+                made |= error.made
                 lost.append(error)
         if time.monotonic() >= deadline:
             kind = AwayError if all(isinstance(one, AwayError) for one in lost) else LostError
-            raise kind("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
+            last = kind("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
+            last.made = made
+            raise last
         if not host.inside_first:
             del ways[1:]  # a machine that boots is not closed: the tunnel is no way to wait for it
-        time.sleep(pause)
-        pause *= 1 if patience is None else 2
+        if patience is None:
+            time.sleep(pause)
+        else:
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            pause *= 2
 
 
 def _command(host: Host, key: str | None, known: str, log: str, words: str) -> list[str]:

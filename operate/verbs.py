@@ -51,6 +51,11 @@ def bring(request: Request, say: Say) -> None:
     try:
         said = ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
     except LostError as lost:
+        if lost.made:
+            raise OperateError(
+                "the change was brought, and the connection that confirms it was lost, so that it"
+                f" stays, or is taken back within a minute; pulumi up tells which: {lost}"
+            ) from None
         raise OperateError(
             f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
             f" the machine takes it back by itself within a minute: {lost}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from operate import ssh
@@ -47,15 +49,16 @@ def test_each_way_in_its_turn(
 
 
 @pytest.mark.parametrize(
-    ("made", "lasts", "tries"),
+    ("made", "lasts", "twice", "tries"),
     [
-        (False, 21, 2),  # as of a name with two addresses that are silent, 10 s each
-        (True, 1, 2),  # as of a machine that boots, or a confirmation that is cut as it begins
-        (True, 21, 1),
+        (False, 21, False, 2),  # as of a name with two addresses that are silent, 10 s each
+        (True, 1, False, 2),  # as of a machine that boots
+        (True, 21, False, 1),
+        (True, 21, True, 2),  # as of a confirmation whose connection fell silent
     ],
 )
 def test_what_lasted_is_not_done_twice(
-    monkeypatch: pytest.MonkeyPatch, made: bool, lasts: float, tries: int
+    monkeypatch: pytest.MonkeyPatch, made: bool, lasts: float, twice: bool, tries: int
 ) -> None:
     now, seen = 0.0, 0
 
@@ -69,9 +72,30 @@ def test_what_lasted_is_not_done_twice(
     monkeypatch.setattr(ssh, "run", run)
     monkeypatch.setattr(ssh.time, "sleep", lambda _: None)
     monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
-    with pytest.raises(ssh.LostError):
-        ssh.patiently(host(None), "", "", patience=lasts * 1.5)
+    long = lasts * 1.5
+    with pytest.raises(ssh.LostError) as lost:
+        ssh.patiently(replace(host(None), patience=long), "", "", long if twice else None)
     assert seen == tries
+    assert lost.value.made == made
+
+
+def test_a_confirmation_is_tried_until_its_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, at = 0.0, list[float]()
+
+    def run(*_: object) -> str:
+        at.append(now)
+        raise ssh.LostError("refused")
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(ssh, "run", run)
+    monkeypatch.setattr(ssh.time, "sleep", sleep)
+    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
+    with pytest.raises(ssh.LostError):
+        ssh.patiently(host(None), "", "", patience=45)
+    assert at == [0, 1, 3, 7, 15, 31, 45]
 
 
 def test_a_machine_that_counts_tries_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
