@@ -67,6 +67,7 @@ case "$*" in
 	setsid /bin/sh /usr/local/lib/cgnat-relay/rotate wg0 </dev/null >>/run/rotate.log 2>&1 9>&- &
 	echo $! >/run/rotate.pid
 	;;
+is-system-running) cat /etc/wireguard/bin/running ;;
 "start --no-block cgnat-relay-revert-boot.service")
 	sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$3" | sed 's/[$][$]/$/g' \
 		>>/etc/wireguard/bin/timers

@@ -238,6 +238,23 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
     apply(lab, first)
 
 
+def test_a_machine_that_goes_down_is_not_confirmed(lab: Lab) -> None:
+    """Its tunnel may have stopped, which would be what the change has left."""
+    relay = lab.net["relay"]
+    first, second = plans(lab)
+    apply(lab, first)
+    before = files(lab)
+    token = bring(lab, second)
+    relay.write(f"{BIN}/running", "stopping\n")
+    with pytest.raises(AssertionError, match="the machine is going down"):
+        confirm(lab, token)
+    relay.write(f"{BIN}/running", "starting\n")
+    run(lab, RECOVER)
+    assert files(lab) == before
+    apply(lab, second)
+    apply(lab, first)
+
+
 def test_a_boot_that_does_not_wait_for_the_files_before_has_them_later(lab: Lab) -> None:
     """systemd ends what takes too long there; what that has left is taken back once all is up."""
     relay = lab.net["relay"]
