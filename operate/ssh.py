@@ -170,18 +170,16 @@ def patiently(host: Host, script: str, stdin: str, patience: float | None = None
                     raise
                 made |= error.made
                 lost.append(error)
-        if time.monotonic() >= deadline:
+        left = deadline - time.monotonic()
+        if left <= 0:
             kind = AwayError if all(isinstance(one, AwayError) for one in lost) else LostError
             last = kind("; ".join(map(str, lost[: 2 if host.inside_first else 1])))
             last.made = made
             raise last
         if not host.inside_first:
             del ways[1:]  # a machine that boots is not closed: the tunnel is no way to wait for it
-        if patience is None:
-            time.sleep(pause)
-        else:
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
-            pause *= 2
+        time.sleep(min(pause, left))
+        pause *= 1 if patience is None else 2
 
 
 def _command(host: Host, key: str | None, known: str, log: str, words: str) -> list[str]:

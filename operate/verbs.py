@@ -52,15 +52,17 @@ def bring(request: Request, say: Say) -> None:
         said = ssh.patiently(way, remote.confirm(interface), token, CONFIRM)
     except LostError as lost:
         if lost.made:
-            raise OperateError(
-                "the change was brought, and the connection that confirms it was lost, so that it"
-                f" stays, or is taken back within a minute; pulumi up tells which: {lost}"
-            ) from None
-        raise OperateError(
-            f"the change was brought, but no new connection could be made within {CONFIRM} s, so"
-            f" the machine takes it back by itself within a minute: {lost}"
-            + (f"; {INSIDE}" if by_tunnel else "")
-        ) from None
+            cause = (
+                "and the connection that confirms it was lost, so that it stays, or is taken back"
+                " within a minute; pulumi up tells which"
+            )
+        else:
+            cause = (
+                f"but no new connection could be made within {CONFIRM} s, so the machine takes it"
+                " back by itself within a minute"
+            )
+        hint = f"; {INSIDE}" if by_tunnel and not lost.made else ""
+        raise OperateError(f"the change was brought, {cause}: {lost}{hint}") from None
     say(f"confirmed over a new connection{', by the tunnel' if by_tunnel else ''}")
     _still(said, say)
 

@@ -37,9 +37,16 @@ done
 mount --bind /mnt/kept /etc/wireguard
 mkdir -p /etc/cgnat-relay /usr/local/lib/cgnat-relay
 """
+# What starts a unit of this boot alone: a timer that is due.
+AT_BOOT = rf"""at_boot() {{
+	sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$1" | sed 's/[$][$]/$/g' >>{BIN}/timers
+}}"""
 # What apply asks of systemd about the tunnel, and nothing of the machine that the tests run on.
 # What it starts has a group of processes of its own, and not the lock.
-SYSTEMCTL = r"""#!/bin/sh
+SYSTEMCTL = (
+    f"""#!/bin/sh
+{AT_BOOT}"""
+    + """
 up() {
 	ip link show "$1" >/dev/null 2>&1 || setsid -w wg-quick up "$1" 9>&-
 }
@@ -68,14 +75,12 @@ case "$*" in
 	echo $! >/run/rotate.pid
 	;;
 is-system-running) cat /etc/wireguard/bin/running ;;
-"start --no-block cgnat-relay-revert-boot.service")
-	sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$3" | sed 's/[$][$]/$/g' \
-		>>/etc/wireguard/bin/timers
-	;;
+"start --no-block cgnat-relay-revert-boot.service") at_boot "$3" ;;
 *cgnat-relay-tls.service | daemon-reload) echo "$*" >>/run/asked ;;
 *) exit 1 ;;
 esac
 """
+)
 # The machine's clock, which goes on only when somebody says so.
 CLOCK = f"{BIN}/uptime"
 STOPPED = f"""

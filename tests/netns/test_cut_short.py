@@ -46,7 +46,9 @@ def both(lab: Lab, of: Callable[[Lab], Any]) -> tuple[HostPlan, HostPlan, Any, A
     apply(lab, second)
     after = of(lab)
     apply(lab, first)
-    return first, second, of(lab), after
+    before = of(lab)
+    assert before != after
+    return first, second, before, after
 
 
 def running(lab: Lab) -> tuple[str, list[str]]:
@@ -60,7 +62,6 @@ def running(lab: Lab) -> tuple[str, list[str]]:
 def test_the_next_run_finishes_what_a_killed_one_left(lab: Lab) -> None:
     relay = lab.net["relay"]
     first, second, before, after = both(lab, running)
-    assert before != after
     changed = 0
 
     def cut(step: int) -> bool:
@@ -218,12 +219,10 @@ def test_another_runs_token_confirms_nothing(lab: Lab) -> None:
 def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
     """What is loaded is gone with the power; units load the files that recover puts back."""
     relay = lab.net["relay"]
-    first, second = plans(lab)
-    apply(lab, first)
-    before = files(lab)
+    first, second, before, after = both(lab, files)
     for systemd in ("answers", "answers nobody"):
         bring(lab, second)
-        assert files(lab) != before
+        assert files(lab) == after
         relay.write("/run/asked", "")
         if systemd == "answers":
             run(lab, RECOVER)
@@ -241,10 +240,9 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
 def test_a_machine_that_goes_down_is_not_confirmed(lab: Lab) -> None:
     """Its tunnel may have stopped, which would be what the change has left."""
     relay = lab.net["relay"]
-    first, second = plans(lab)
-    apply(lab, first)
-    before = files(lab)
+    first, second, before, after = both(lab, files)
     token = bring(lab, second)
+    assert files(lab) == after
     relay.write(f"{BIN}/running", "stopping\n")
     with pytest.raises(AssertionError, match="the machine is going down"):
         confirm(lab, token)
@@ -258,13 +256,12 @@ def test_a_machine_that_goes_down_is_not_confirmed(lab: Lab) -> None:
 def test_a_boot_that_does_not_wait_for_the_files_before_has_them_later(lab: Lab) -> None:
     """systemd ends what takes too long there; what that has left is taken back once all is up."""
     relay = lab.net["relay"]
-    first, second = plans(lab)
-    apply(lab, first)
-    before, late = files(lab), 0
+    first, second, before, after = both(lab, files)
+    late = 0
 
     def cut(step: int) -> bool:
         bring(lab, second)
-        assert files(lab) != before
+        assert files(lab) == after
         relay.run(f"truncate -s 0 {BIN}/timers")  # they go with the power
         return killing.killed(lab, f"{STATE}/unfinished/tools/apply recover wg0", step)
 

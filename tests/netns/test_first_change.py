@@ -32,6 +32,15 @@ WAITS = (
     *("/proc/sys/", "no /proc/sys/"),
 )
 
+REFUSES_ONCE = """#!/bin/sh
+if [ ! -e /run/refused ]; then
+	touch /run/refused
+	exit 1
+fi
+echo answered >>/run/refused
+exec /bin/sh /run/systemctl "$@"
+"""
+
 
 @pytest.fixture(scope="module")
 def lab(wg_env: dict[str, str]) -> Iterator[Lab]:
@@ -184,6 +193,22 @@ def test_a_plan_that_was_taken_back_at_boot_cannot_be_confirmed(
     with pytest.raises(AssertionError, match="not confirmed in time"):
         confirm(lab, token)
     time_is_up(lab)
+    assert left(lab, before) == []
+
+
+def test_a_boot_at_which_systemd_refuses_once_takes_it_back(lab: Lab, before: list[str]) -> None:
+    """As it does while /run has no room for what a reload needs."""
+    relay = lab.net["relay"]
+    lay(lab)
+    run(lab, living.APPLY)
+    power_cut(lab)
+    relay.run(f"mv {BIN}/systemctl /run/systemctl")
+    relay.write(f"{BIN}/systemctl", REFUSES_ONCE)
+    relay.run(f"chmod 755 {BIN}/systemctl")
+    run(lab, RECOVER)
+    assert "answered" in relay.run("cat /run/refused")
+    time_is_up(lab)
+    untouched.stand_in(lab)
     assert left(lab, before) == []
 
 

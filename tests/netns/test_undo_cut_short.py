@@ -11,7 +11,7 @@ import pytest
 
 from . import killing, untouched
 from .conftest import Lab
-from .untouched import brought, gone, holds, lay, left
+from .untouched import brings, brought, gone, holds, lay, left
 
 EVERY = 53
 
@@ -53,6 +53,11 @@ def test_run_again_it_finishes(lab: Lab, before: list[str]) -> None:
 
 
 def test_a_relay_that_comes_meanwhile_leaves_as_much(lab: Lab, before: list[str]) -> None:
-    for _ in cut_short(lab, before, 1):
-        brought(lab)
+    begun = False
+    for step in cut_short(lab, before, 1):
+        something = brings(lab)
+        assert something or not begun, f"nothing to do again, after step {step}"
+        # The whole run comes first: it is no step.
+        begun |= something and step > 0
         gone(lab)
+    assert begun

@@ -15,12 +15,13 @@ from components.plan import HostPlan, relay_plan
 
 from . import living
 from .conftest import Lab, make
-from .living import APPLY, BIN, FINE, STATE
+from .living import APPLY, AT_BOOT, BIN, FINE, STATE
 from .topology import hosts
 
 WANTS = "/etc/systemd/system/multi-user.target.wants"
 PACKAGES = f"{BIN}/packages"
 SYSTEMCTL = f"""#!/bin/sh
+{AT_BOOT}
 ran() {{
 	case "$1 $2" in
 	"start wg-quick@wg0.service")
@@ -48,7 +49,7 @@ disable)
 	;;
 start)
 	if [ "$1" = --no-block ]; then
-		sed -n 's/^ExecStart=/0 /p' "/run/systemd/system/$2" | sed 's/[$][$]/$/g' >>{BIN}/timers
+		at_boot "$2"
 	else
 		ran start "$1"
 	fi
@@ -196,14 +197,21 @@ def left(lab: Lab, before: list[str]) -> list[str]:
 
 
 def brought(lab: Lab) -> None:
-    """The next run, confirmed where there was something to do."""
+    """The next run, confirmed."""
+    assert brings(lab)
+
+
+def brings(lab: Lab) -> bool:
+    """The next run, confirmed; whether there was something to do."""
     lay(lab)
     said = living.run(lab, APPLY).splitlines()[-1]
-    if said.startswith("unconfirmed "):
+    something = said.startswith("unconfirmed ")
+    if something:
         living.confirm(lab, said.split()[1])
     assert "udp . 80 :" in lab.net["relay"].run("nft list table ip cgnat-relay")
     assert lab.net["relay"].run("wg show wg0 peers").strip()
     assert lab.net["relay"].run(f"find {STATE} -name 'unfinished*' -o -name fresh") == ""
+    return something
 
 
 def gone(lab: Lab) -> str:

@@ -22,11 +22,11 @@ from components.faults import Collector
 from components.keys import wireguard_key
 from operate import verbs
 
+from ..unit.samples import PRIVATE
 from .conftest import LOOK, Program, is_secret, plain
 
 HOMES = [{"name": "home", "forwards": ["80:8080"]}]
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICDYPeUrQ2sn4yzMxlY7fcAmCdXIdeG7RTXMNHrzHOvX"
-PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nno key at all\n-----END OPENSSH PRIVATE KEY-----\n"
 VPS = {"kind": "adopt", "host": "203.0.113.7", "hostKey": HOST_KEY}
 
 

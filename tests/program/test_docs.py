@@ -17,6 +17,7 @@ from components.faults import Collector
 from components.kinds import CLOUDS
 from components.overview import table
 
+from ..unit.samples import PRIVATE
 from .conftest import LOOK, ROOT, Program
 from .test_adopt import HOST_KEY
 
@@ -43,7 +44,7 @@ def test_the_commands_for_a_server_of_yours_make_a_relay(
     monkeypatch.setenv("HOME", str(tmp_path))
     key = Path(config["vps"]["key"]).expanduser()
     key.parent.mkdir(parents=True)
-    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    key.write_text(PRIVATE)
     monkeypatch.setattr(adopt, "ask", lambda _: LOOK)
     config["vps"]["hostKey"] = HOST_KEY
     forwards = program(config).outputs["forwards"]

@@ -76,7 +76,7 @@ def test_every_example_is_a_valid_config(
     example: dict[str, Any], tmp_path: Path, validate: Validate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh" / "id_ed25519").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / ".ssh" / "id_ed25519").write_text(samples.PRIVATE)
     monkeypatch.setenv("HOME", str(tmp_path))
     faults = Collector()
     raw = {key.removeprefix("cgnat-relay:"): value for key, value in example.items()}

@@ -12,6 +12,8 @@ from components.faults import Collector
 from components.keys import PeerKeys, RelayKeys, ssh_key, tls_key, unique_local, wireguard_key
 from components.model import Settings
 
+# What ssh would take for a private key until it reads on.
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nno key at all\n-----END OPENSSH PRIVATE KEY-----\n"
 HOMES: list[dict[str, Any]] = [
     {"name": "home", "forwards": ["80:8080", "443:8081", "5353:5353/udp"]},
     {"name": "games", "forwards": ["27015-27020:27015/udp", "3000-3001:4000"]},

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from operate import ssh, verbs
-from operate.errors import OperateError
-from operate.request import Host, Request
+from operate import remote, ssh, verbs
+from operate.request import Host
+
+from .entered import Answers, told
 
 HOST = Host("203.0.113.7", "root", "ssh-ed25519 AAAA")
+STAYS = "so that it stays, or is taken back within a minute; pulumi up tells which"
+BACK = "no new connection could be made within 45 s, so the machine takes it back by itself"
 
 
-@pytest.mark.parametrize(
-    ("made", "says"),
-    [
-        (False, "no new connection could be made within 45 s, so the machine takes it back"),
-        (
-            True,
-            "so that it stays, or is taken back within a minute; pulumi up tells which",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("made", "says"), [(False, BACK), (True, STAYS)])
 def test_it_claims_no_more_than_it_knows(
     monkeypatch: pytest.MonkeyPatch, made: bool, says: str
 ) -> None:
     lost = ssh.LostError("the connection to 203.0.113.7 was lost")
     lost.made = made
-    answers: list[str | ssh.LostError] = ["touched rules\nssh \nunconfirmed 7\n", lost]
-
-    def entered(*_: object) -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, ssh.LostError):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(verbs.ssh, "patiently", entered)
-    with pytest.raises(OperateError) as raised:
-        verbs.bring(Request(HOST, "wg0"), lambda line: None)
-    assert says in str(raised.value)
-    assert str(raised.value).endswith(str(lost))
+    brought = "touched rules\nssh \nunconfirmed 7\n"
+    answers: Answers = [(remote.bring("wg0", False), brought), (remote.confirm("wg0"), lost)]
+    said = told(monkeypatch, verbs.bring, answers, HOST)
+    assert says in said
+    assert said.endswith(str(lost))

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from operate import remote, ssh, verbs
-from operate.errors import OperateError
-from operate.request import Host, Request
+from operate.request import Host
+
+from .entered import Answers, told
 
 HOST = Host("203.0.113.7", "root", "ssh-ed25519 AAAA", inside="172.16.0.1", inside_first=True)
 UNDO, CLOSE = remote.undo("wg0"), remote.close()
@@ -19,30 +20,11 @@ UNDO, CLOSE = remote.undo("wg0"), remote.close()
 BY_TUNNEL = f"Welcome\n\n{remote.BY_TUNNEL}\n"
 
 
-def told(
-    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[str, str | ssh.LostError]], host: Host
-) -> str:
-    """The message of ``undo``, which must run these scripts and no other, with these answers."""
-
-    def entered(host: Host, script: str, stdin: str, patience: float = 0) -> str:
-        wanted, answer = answers.pop(0)
-        assert script == wanted
-        if isinstance(answer, ssh.LostError):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(verbs.ssh, "patiently", entered)
-    with pytest.raises(OperateError) as raised:
-        verbs.undo(Request(host, "wg0"), lambda line: None)
-    assert not answers
-    return str(raised.value)
-
-
 @pytest.mark.parametrize("only", [True, False])
 def test_who_is_not_let_in_may_be_no_device(monkeypatch: pytest.MonkeyPatch, only: bool) -> None:
     """Which is to be looked at before a machine is forgotten."""
-    answers: list[tuple[str, str | ssh.LostError]] = [(UNDO, ssh.AwayError("it is away"))]
-    said = told(monkeypatch, answers, replace(HOST, inside_first=only))
+    answers: Answers = [(UNDO, ssh.AwayError("it is away"))]
+    said = told(monkeypatch, verbs.undo, answers, replace(HOST, inside_first=only))
     assert said.startswith("it is away; ")
     assert (verbs.INSIDE in said) == only
     assert said.endswith("CGNAT_RELAY_FORGET=203.0.113.7 before the command forgets it")
@@ -50,7 +32,7 @@ def test_who_is_not_let_in_may_be_no_device(monkeypatch: pytest.MonkeyPatch, onl
 
 def test_one_that_cannot_be_closed_again_closes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = ssh.AwayError("203.0.113.7 cannot be reached; check it")
-    said = told(monkeypatch, [(UNDO, BY_TUNNEL), (":", lost), (CLOSE, lost)], HOST)
+    said = told(monkeypatch, verbs.undo, [(UNDO, BY_TUNNEL), (":", lost), (CLOSE, lost)], HOST)
     assert said.startswith("nothing was changed: SSH is as it was within 120 s; ")
     assert said.endswith(str(lost))
 
@@ -60,5 +42,5 @@ def test_one_that_is_lost_while_it_is_left_is_not_unchanged(
 ) -> None:
     """And not to be forgotten: it has begun."""
     lost = ssh.AwayError(f"the connection was lost; {ssh.AGAIN}")
-    said = told(monkeypatch, [(UNDO, BY_TUNNEL), (":", ""), (UNDO, lost)], HOST)
+    said = told(monkeypatch, verbs.undo, [(UNDO, BY_TUNNEL), (":", ""), (UNDO, lost)], HOST)
     assert said == str(lost)

@@ -16,6 +16,25 @@ def host(inside: str | None = INSIDE, first: bool = False) -> Host:
     return Host(GIVEN, "root", "ssh-ed25519 AAAA", inside=inside, inside_first=first)
 
 
+class Clock:
+    """The only time that passes is what is slept, and what a test says."""
+
+    now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(ssh, "time", made)
+    return made
+
+
 @pytest.mark.parametrize(
     ("of", "rounds", "tried", "said"),
     [
@@ -58,20 +77,24 @@ def test_each_way_in_its_turn(
     ],
 )
 def test_what_lasted_is_not_done_twice(
-    monkeypatch: pytest.MonkeyPatch, made: bool, lasts: float, twice: bool, tries: int
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+    made: bool,
+    lasts: float,
+    twice: bool,
+    tries: int,
 ) -> None:
-    now, seen = 0.0, 0
+    seen = 0
 
     def run(*_: object) -> str:
-        nonlocal now, seen
-        now, seen = now + lasts, seen + 1
+        nonlocal seen
+        seen += 1
+        clock.sleep(lasts)
         lost = ssh.LostError("lost")
         lost.made = made
         raise lost
 
     monkeypatch.setattr(ssh, "run", run)
-    monkeypatch.setattr(ssh.time, "sleep", lambda _: None)
-    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
     long = lasts * 1.5
     with pytest.raises(ssh.LostError) as lost:
         ssh.patiently(replace(host(None), patience=long), "", "", long if twice else None)
@@ -79,47 +102,39 @@ def test_what_lasted_is_not_done_twice(
     assert lost.value.made == made
 
 
-def test_a_confirmation_is_tried_until_its_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, at = 0.0, list[float]()
+def test_a_confirmation_is_tried_until_its_last_second(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    at: list[float] = []
 
     def run(*_: object) -> str:
-        at.append(now)
+        at.append(clock.now)
         raise ssh.LostError("refused")
 
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
     monkeypatch.setattr(ssh, "run", run)
-    monkeypatch.setattr(ssh.time, "sleep", sleep)
-    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
     with pytest.raises(ssh.LostError):
         ssh.patiently(host(None), "", "", patience=45)
     assert at == [0, 1, 3, 7, 15, 31, 45]
 
 
-def test_a_machine_that_counts_tries_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_counts_tries_is_given_time(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     """``ufw limit`` refuses the sixth within 30 s, and counts what it refuses; one that boots is
     asked each second.
     """
-    now, at = 0.0, list[float]()
+    at: list[float] = []
 
     def run(*_: object) -> str:
-        at.append(now)
-        if sum(now - 30 < one for one in at) >= 6:
+        at.append(clock.now)
+        if sum(clock.now - 30 < one for one in at) >= 6:
             raise ssh.LostError("refused")
         return "in"
 
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
     monkeypatch.setattr(ssh, "run", run)
-    monkeypatch.setattr(ssh.time, "sleep", sleep)
-    monkeypatch.setattr(ssh.time, "monotonic", lambda: now)
     at += [0.0] * 5  # a preview's and an update's
     assert ssh.patiently(host(None), "", "", patience=45) == "in"
-    at[:] = [now] * 5
+    at[:] = [clock.now] * 5
     with pytest.raises(ssh.LostError):  # the off-case
         ssh.patiently(Host(GIVEN, "root", "ssh-ed25519 AAAA", patience=45), "", "")
     assert len(at) > 40
