@@ -97,7 +97,9 @@ def test_an_endpoint_that_is_none_keeps_neither_the_tunnel_nor_the_others_away(l
     home, laptop = (lab.keys.peers[name].public for name in ("home", "laptop"))
     for one, other in ((home, laptop), (laptop, home)):
         kept = f"{one} nowhere\n{other} [2001:db8::9]:1\n"
-        restart(lab, meanwhile=f"printf '{kept}' >{KEPT}")
+        # In a folder with a file that the endpoint is a pattern of.
+        there = "mkdir -p /run/pattern; cd /run/pattern; : >2:1"
+        restart(lab, meanwhile=f"printf '{kept}' >{KEPT}; {there}")
         assert peers(lab, "endpoints")[other] == "[2001:db8::9]:1"
         assert set(peers(lab, "persistent-keepalive").values()) == {"off"}
 

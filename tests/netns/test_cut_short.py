@@ -20,6 +20,10 @@ from .living import BIN, RECOVER, STATE, apply, bring, confirm, lay, run, time_i
 from .topology import internet
 
 EVERY = 29
+# What the last sync before the change's end has met.
+SYNC = f"""#!/bin/sh
+if [ -d {STATE}/unfinished ]; then cat /etc/wireguard/wg0.* >/run/synced; fi
+"""
 CONFIRM = f"{STATE}/unfinished/tools/apply confirm wg0"
 
 
@@ -235,6 +239,24 @@ def test_a_reboot_in_the_middle_brings_the_files_before(lab: Lab) -> None:
         assert "tls" not in relay.run("cat /run/asked"), "of a unit that no plan has"
     apply(lab, second)
     apply(lab, first)
+
+
+@pytest.mark.parametrize("how", ["by the timer", "at boot"])
+def test_what_is_back_is_on_the_disk_before_the_change_is_over(lab: Lab, how: str) -> None:
+    """A power cut takes what was written last: the old files, and not that all was done."""
+    relay = lab.net["relay"]
+    _, second, before, after = both(lab, files)
+    bring(lab, second)
+    assert files(lab) == after
+    relay.write(f"{BIN}/sync", SYNC)
+    relay.run(f"chmod 755 {BIN}/sync")
+    if how == "by the timer":
+        time_is_up(lab)
+    else:
+        run(lab, RECOVER)
+    relay.run(f"rm {BIN}/sync")
+    assert files(lab) == before
+    assert relay.run("cat /run/synced") == before, "before the change was over"
 
 
 def test_a_machine_that_goes_down_is_not_confirmed(lab: Lab) -> None:

@@ -251,6 +251,17 @@ def test_the_relay_calls_who_is_idle(lab: Lab) -> None:
     assert lab.call("udp", 82) == CLIENT
 
 
+def test_a_call_that_fails_keeps_no_change_from_coming(lab: Lab) -> None:
+    """As where a plan before, which knows no calls, comes back."""
+    begin(lab)
+    home_takes(lab)
+    comes(lab)
+    finished(lab)
+    without = living.edited(planned(lab), "wg0.call", lambda _: "exit 3\n")
+    living.confirm(lab, living.bring(lab, without))
+    assert lab.net["relay"].run("wg show wg0 listen-port") == "51822\n"
+
+
 def test_the_installer_knows_its_relay_by_any_of_its_keys(lab: Lab) -> None:
     rotating.houses_installer(lab)
     number = rotating.installed(lab).split()[0]
